@@ -1,0 +1,159 @@
+"""The files behind the data sets: where they are looked for, whether they are whole, how to get them."""
+
+import gzip
+import os
+import shutil
+from pathlib import Path
+
+HUMAN_URL = "https://github.com/UCSC-REAL/cifar-10-100n/raw/main/data/"
+_DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package dataset-fashion-mnist puts it
+_SIZE_MB = {"fashion-mnist": 53, "cifar10": 186, "cifar100": 186}  # on disk
+
+# Path under the data folder -> algorithm:hash. Images: torchvision's own MD5s (Fashion-MNIST: of the unpacked files).
+# Human labels: SHA-256 of the files that the authors of CIFAR-N publish.
+_FASHION = {
+    "FashionMNIST/raw/train-images-idx3-ubyte": "md5:f4a8712d7a061bf5bd6d2ca38dc4d50a",
+    "FashionMNIST/raw/train-labels-idx1-ubyte": "md5:9018921c3c673c538a1fc5bad174d6f9",
+    "FashionMNIST/raw/t10k-images-idx3-ubyte": "md5:8181f5470baa50b63fa0f6fddb340f0a",
+    "FashionMNIST/raw/t10k-labels-idx1-ubyte": "md5:15d484375f8d13e6eb1aabb0c3f46965",
+}
+_HUMAN = {
+    "cifar10": {"CIFAR-10_human.pt": "sha256:873e69c39cb9b5e97fb6bae2d60bb59b38a5cbc31d2b868f7903dcb2b9dd2310"},
+    "cifar100": {"CIFAR-100_human.pt": "sha256:bd2d80409754d420292d622e15e25248ba21e37d27429efac49c8da723f44394"},
+}
+
+
+class MissingData(FileNotFoundError):
+    """Files of a data set are missing; the message says which, where they were looked for and how to get them."""
+
+
+class DamagedData(ValueError):
+    """A file of a data set is damaged or cut short; the message shows the hash."""
+
+
+def _base(name):
+    """The data set whose images `name` uses: cifar10n-worse -> cifar10."""
+    return name.split("-")[0].removesuffix("n") if name.startswith("cifar") else name
+
+
+def needed(name):
+    """Files of data set `name`: dict of path under the data folder -> "algorithm:hash". Digits needs none."""
+    if name == "digits":
+        return {}
+    base = _base(name)
+    if base == "fashion-mnist":
+        return dict(_FASHION)
+    from torchvision import datasets
+
+    reader = getattr(datasets, base.upper())
+    listed = [*reader.train_list, *reader.test_list, (reader.meta["filename"], reader.meta["md5"])]
+    images = {f"{reader.base_folder}/{file}": f"md5:{md5}" for file, md5 in listed}
+    return images | (_HUMAN[base] if name != base else {})
+
+
+def cache():
+    """The per-user folder for downloads."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("stepe_lite")
+
+
+def places(root=None):
+    """The folders to look in, best first: root, $STEPE_LITE_DATA, the per-user cache."""
+    return [Path(p).expanduser() for p in (root, os.environ.get("STEPE_LITE_DATA"), cache()) if p]
+
+
+def check(folder, name):
+    """State of each file of `name` in `folder`: dict path -> "ok", "missing" or "damaged: …" with both hashes."""
+    from pooch import file_hash
+
+    states = {}
+    for path, known in needed(name).items():
+        algorithm, expected = known.split(":")
+        if not (folder / path).is_file():
+            states[path] = "missing"
+        else:
+            found = file_hash(str(folder / path), alg=algorithm)
+            states[path] = "ok" if found == expected else f"damaged: its {algorithm} is {found}, expected {expected}"
+    return states
+
+
+def find(name, root=None, download=False):
+    """The folder that holds all files of `name`, each with the right hash. See `datasets.load` for what it raises."""
+    tried = places(root)
+    for folder in tried:
+        if all((folder / path).is_file() for path in needed(name)):
+            damaged = {path: state for path, state in check(folder, name).items() if state != "ok"}
+            if not damaged:
+                return folder
+            if not download:
+                path, state = next(iter(damaged.items()))
+                raise DamagedData(f"{folder / path} is {state}. Delete it and get it again: {_command(name)}")
+    if name == "fashion-mnist" and _DEBIAN.is_dir():
+        return _unpack_debian(cache())
+    if not download:
+        raise MissingData(_missing(name, tried))
+    fetch(name, tried[0])
+    return tried[0]
+
+
+def fetch(name, folder):
+    """Download the files of `name` into `folder` (images by torchvision, human labels by pooch) and check them."""
+    import pooch
+    from torchvision import datasets
+
+    base = _base(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        getattr(datasets, "FashionMNIST" if base == "fashion-mnist" else base.upper())(folder, download=True)
+        for file, known in _HUMAN[base].items() if name != base else ():
+            pooch.retrieve(HUMAN_URL + file, known_hash=known, fname=file, path=folder, progressbar=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise MissingData(f"the download of {name} failed ({error}). {_missing(name, [folder])}") from error
+
+
+def read_human_labels(folder, base):
+    """The CIFAR-N label file in `folder` for `base` ("cifar10" or "cifar100"): dict of name -> int array (50000,).
+
+    The files are pickles, and a pickle can name any function to be run. torch's restricted unpickler is told the four
+    NumPy names that these files use; a file that names anything else is refused with pickle.UnpicklingError.
+    """
+    import _codecs
+
+    import numpy as np
+    import torch
+
+    (path,) = _HUMAN[base]
+    allowed = [
+        (np.ndarray, "numpy.ndarray"),
+        (np.dtype, "numpy.dtype"),
+        (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+        (_codecs.encode, "_codecs.encode"),
+        type(np.dtype("int64")),
+    ]
+    with torch.serialization.safe_globals(allowed):
+        return torch.load(folder / path, weights_only=True)
+
+
+def _unpack_debian(folder):
+    """Unpack Debian's .gz files into `folder` as torchvision expects them, each written beside and then renamed."""
+    for path in _FASHION:
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+        with gzip.open(_DEBIAN / f"{target.name}.gz") as packed, open(partial, "wb") as out:
+            shutil.copyfileobj(packed, out)
+        partial.replace(target)
+    return folder
+
+
+def _command(name):
+    return f"stepe-lite data {name} --download"
+
+
+def _missing(name, tried):
+    files = ", ".join(needed(name))
+    return (
+        f"{name} needs these files ({_SIZE_MB[_base(name)]} MB): {files}. Looked in {', '.join(map(str, tried))}. "
+        f"Get them with: {_command(name)}. Or copy them there by hand; $STEPE_LITE_DATA may name another folder."
+    )

@@ -1,0 +1,270 @@
+"""Rules: from the losses so far to a weight for every sample.
+
+Every method in this package that selects samples is a *rule*, a pure function `rule(losses, epoch) -> weights`:
+
+- `losses`: float (epochs_so_far, n), the last known loss of every sample after each finished epoch; at epoch 0 it has
+  no rows. Tensor or array.
+- `epoch`: the 0-based epoch that is about to start.
+- `weights`: float32 tensor (n,) in [0, 1]; 0 excludes a sample from that epoch's gradient updates.
+
+Rules keep no state, so the same rule can be trained with, replayed on recorded losses and tested without training.
+Where a rule excludes "the highest", samples are ranked by loss, highest first; ties go by index (the lower index is
+excluded first) and a NaN loss counts as the highest.
+"""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from . import validate
+from .schedules import Schedule, constant
+
+
+def exclude_highest(scores, fraction):
+    """Weights that exclude the round(fraction · n) highest of `scores` (n,).
+
+    round() is Python's: halves go to the even number. Raises ValueError if no sample would be left.
+    """
+    n, m = len(scores), round(validate.fraction("fraction", fraction) * len(scores))
+    if m >= n:
+        raise ValueError(f"fraction is {fraction:g}, which would exclude all {n} samples; choose a smaller one.")
+    weights = torch.ones(n, device=scores.device)
+    # torch sorts NaN above every number, and a stable sort keeps equal losses in the order of their index.
+    weights[torch.sort(scores, descending=True, stable=True).indices[:m]] = 0
+    return weights
+
+
+def soft_weights(scores, fraction, temperature):
+    """Sigmoid weights around the loss that separates the excluded from the kept: the soft form of `exclude_highest`.
+
+    w_i = sigmoid((threshold − loss_i) / temperature), temperature in units of loss (nats). The threshold lies halfway
+    between the lowest excluded and the highest kept loss, so w_i < 0.5 exactly for the samples that the hard rule
+    excludes (where losses are not tied), and the weights tend to the hard ones as the temperature goes to 0.
+    """
+    hard = exclude_highest(scores, fraction)
+    excluded = hard == 0
+    if not excluded.any():
+        return hard
+    finite = torch.nan_to_num(scores, nan=torch.inf)
+    threshold = (finite[excluded].min() + finite[~excluded].max()) / 2
+    if not torch.isfinite(threshold):  # the lowest excluded loss is infinite or unknown: there is no halfway
+        return hard
+    return torch.sigmoid((threshold - finite) / temperature)
+
+
+def moving_average(losses, momentum):
+    """Exponential moving average over the rows of `losses` (epochs, n): its last value, (n,). NaN = not yet seen."""
+    average = losses[0]
+    for row in losses[1:]:
+        average = torch.where(torch.isnan(average), row, momentum * average + (1 - momentum) * row)
+    return average
+
+
+def _as_losses(losses):
+    losses = torch.as_tensor(losses, dtype=torch.float32)
+    if losses.ndim != 2 or losses.shape[1] == 0:
+        raise ValueError(f"losses has shape {tuple(losses.shape)}, but must be (epochs_so_far, n) with n at least 1.")
+    return losses
+
+
+def _everything(losses):
+    return torch.ones(losses.shape[1], device=losses.device)
+
+
+def _check_schedule(schedule):
+    if not isinstance(schedule, Schedule) and not callable(schedule):
+        raise ValueError(f"schedule is {schedule!r}, but must be a schedule such as schedules.linear(5, 15, 0.4).")
+
+
+def _digest(tensor):
+    return hashlib.sha256(tensor.cpu().numpy().tobytes()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Everything:
+    """Standard training: every sample, every epoch."""
+
+    def __call__(self, losses, epoch):
+        return _everything(_as_losses(losses))
+
+
+@dataclass(frozen=True)
+class StepE:
+    """Step-E: rank all samples by loss, exclude a growing fraction of the highest (W. Du, arXiv 2511.17040, abstract).
+
+    Parameters
+    ----------
+    schedule : epoch -> excluded fraction, for example `schedules.linear(warmup=5, ramp=15, final=0.4)`
+    soft : None for hard exclusion, or a temperature in nats (above 0) for sigmoid weights, see `soft_weights`
+    momentum : rank by an exponential moving average of the losses with this momentum, in [0, 1); 0 = by the last loss.
+        A moving average makes *persistently* high loss count.
+    per_class : False = one ranking over all samples. True = exclude the same fraction within each given class; `fit`
+        fills in the labels. In a loop of your own, pass the given labels themselves, int (n,). At least one sample of
+        each class is kept.
+    """
+
+    schedule: Schedule
+    soft: float | None = field(default=None, kw_only=True)
+    momentum: float = field(default=0.0, kw_only=True)
+    per_class: Any = field(default=False, kw_only=True)
+
+    def __post_init__(self):
+        _check_schedule(self.schedule)
+        if self.soft is not None:
+            validate.positive("soft", self.soft)
+        validate.fraction("momentum", self.momentum)
+        if not isinstance(self.per_class, bool):
+            object.__setattr__(self, "per_class", torch.as_tensor(self.per_class))
+
+    def for_labels(self, labels):
+        """The same rule, with `per_class=True` replaced by the labels themselves."""
+        return replace(self, per_class=labels) if self.per_class is True else self
+
+    def __call__(self, losses, epoch):
+        losses = _as_losses(losses)
+        fraction = self.schedule(epoch)
+        if len(losses) == 0 or fraction == 0:
+            return _everything(losses)
+        scores = moving_average(losses, self.momentum) if self.momentum else losses[-1]
+        if self.per_class is False:
+            return self._weights(scores, fraction)
+        if self.per_class is True:
+            raise ValueError("per_class is True, but this rule does not know the labels: pass per_class=labels.")
+        if self.per_class.shape != scores.shape:
+            raise ValueError(f"per_class has {len(self.per_class)} labels, but there are {len(scores)} losses.")
+        weights = torch.empty_like(scores)
+        labels = self.per_class.to(scores.device)
+        for label in labels.unique():
+            members = labels == label
+            keep_one = (members.sum().item() - 1) / members.sum().item()
+            weights[members] = self._weights(scores[members], min(fraction, keep_one))
+        return weights
+
+    def _weights(self, scores, fraction):
+        if self.soft is None:
+            return exclude_highest(scores, fraction)
+        return soft_weights(scores, fraction, self.soft)
+
+    def __repr__(self):
+        labels = self.per_class if isinstance(self.per_class, bool) else f"labels:{_digest(self.per_class)}"
+        return f"StepE({self.schedule}, soft={self.soft}, momentum={self.momentum}, per_class={labels})"
+
+    __hash__ = None  # per_class may hold a tensor, which has no hash by value
+
+
+@dataclass(frozen=True)
+class LossTruncation:
+    """Loss truncation: the same share of highest-loss samples is dropped at every epoch, without any ramp.
+
+    After Kang & Hashimoto, "Improved Natural Language Generation via Loss Truncation", ACL 2020, who drop losses above
+    a quantile of recent losses, batch by batch. Here the quantile is that of the last losses of all samples, so the one
+    difference from `StepE` is the schedule. `warmup` epochs (their "hot start") see everything.
+    """
+
+    fraction: float
+    warmup: int = 0
+
+    def __post_init__(self):
+        validate.fraction("fraction", self.fraction)
+        validate.whole("warmup", self.warmup)
+
+    def __call__(self, losses, epoch):
+        return StepE(constant(self.fraction, self.warmup))(losses, epoch)
+
+
+@dataclass(frozen=True)
+class SelfPaced:
+    """Self-paced learning (Kumar, Packer & Koller, NIPS 2010): easy samples first, more with time. The opposite way.
+
+    They keep samples with loss < λ and let λ grow until everything is in. Here λ is the quantile of the last losses
+    that excludes schedule.final − schedule(epoch): the given schedule runs backwards, `final` is excluded from the
+    second epoch on (the first has no losses yet) until `warmup` is over, and nothing after the ramp.
+    """
+
+    schedule: Schedule
+
+    def __post_init__(self):
+        if not isinstance(self.schedule, Schedule):
+            raise ValueError(f"schedule is {self.schedule!r}, but must be made by schedules.linear, .cosine, …")
+
+    def __call__(self, losses, epoch):
+        losses = _as_losses(losses)
+        if len(losses) == 0:
+            return _everything(losses)
+        return exclude_highest(losses[-1], self.schedule.final - self.schedule(epoch))
+
+
+@dataclass(frozen=True)
+class OneShotFilter:
+    """One-shot filtering: train on everything for `warmup` epochs, drop the top fraction once, keep that choice.
+
+    The choice depends on the losses of epoch `warmup − 1` alone, so `warmup` is at least 1. With `restart`, `fit`
+    starts again from fresh weights when the filter is applied.
+    """
+
+    fraction: float
+    warmup: int
+    restart: bool = False
+
+    def __post_init__(self):
+        validate.fraction("fraction", self.fraction)
+        validate.whole("warmup", self.warmup, least=1)
+
+    @property
+    def restart_epoch(self):
+        """The epoch at which `fit` takes fresh weights, or None."""
+        return self.warmup if self.restart else None
+
+    def __call__(self, losses, epoch):
+        losses = _as_losses(losses)
+        if epoch < self.warmup or len(losses) < self.warmup:
+            return _everything(losses)
+        return exclude_highest(losses[self.warmup - 1], self.fraction)
+
+
+@dataclass(frozen=True)
+class RandomExclusion:
+    """The control: as many samples as Step-E on the same schedule, but chosen by chance.
+
+    Samples leave in one random order fixed by `seed`, so the excluded sets grow like Step-E's persistent outliers.
+    """
+
+    schedule: Schedule
+    seed: int = 0
+
+    def __post_init__(self):
+        _check_schedule(self.schedule)
+        validate.whole("seed", self.seed)
+
+    def __call__(self, losses, epoch):
+        losses = _as_losses(losses)
+        if len(losses) == 0:
+            return _everything(losses)
+        scores = torch.rand(losses.shape[1], generator=torch.Generator().manual_seed(self.seed))
+        return exclude_highest(scores.to(losses.device), self.schedule(epoch))
+
+
+@dataclass(frozen=True, eq=False)
+class KeepOnly:
+    """Keep a fixed set: `mask` bool (n,). With mask = ~data.is_mislabeled it is the oracle by removal."""
+
+    mask: torch.Tensor
+
+    def __post_init__(self):
+        mask = torch.as_tensor(self.mask)
+        if mask.dtype != torch.bool or mask.ndim != 1:
+            raise ValueError(f"mask is {mask.dtype} {tuple(mask.shape)}, but must be a bool vector (n,).")
+        if not mask.any():
+            raise ValueError("mask keeps no samples, but at least one must be kept.")
+        object.__setattr__(self, "mask", mask)
+
+    def __call__(self, losses, epoch):
+        losses = _as_losses(losses)
+        if losses.shape[1] != len(self.mask):
+            raise ValueError(f"mask has {len(self.mask)} entries, but there are {losses.shape[1]} samples.")
+        return self.mask.to(losses.device, torch.float32)
+
+    def __repr__(self):
+        return f"KeepOnly({int(self.mask.sum())} of {len(self.mask)}, {_digest(self.mask)})"
