@@ -6,7 +6,8 @@
 """
 
 from . import models, noise, schedules
-from .datasets import Dataset, load
+from .dataset import Dataset
+from .datasets import load
 from .history import History
 from .ledger import Ledger
 from .rules import (

@@ -31,24 +31,29 @@ class DamagedData(ValueError):
     """A file of a data set is damaged or cut short; the message shows the hash."""
 
 
-def _base(name):
+def base(name):
     """The data set whose images `name` uses: cifar10n-worse -> cifar10."""
     return name.split("-")[0].removesuffix("n") if name.startswith("cifar") else name
+
+
+def reader(base):
+    """torchvision's class for the images of `base`."""
+    from torchvision import datasets
+
+    return {"fashion-mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[base]
 
 
 def needed(name):
     """Files of data set `name`: dict of path under the data folder -> "algorithm:hash". Digits needs none."""
     if name == "digits":
         return {}
-    base = _base(name)
-    if base == "fashion-mnist":
+    images_of = base(name)
+    if images_of == "fashion-mnist":
         return dict(_FASHION)
-    from torchvision import datasets
-
-    reader = getattr(datasets, base.upper())
-    listed = [*reader.train_list, *reader.test_list, (reader.meta["filename"], reader.meta["md5"])]
-    images = {f"{reader.base_folder}/{file}": f"md5:{md5}" for file, md5 in listed}
-    return images | (_HUMAN[base] if name != base else {})
+    cifar = reader(images_of)
+    listed = [*cifar.train_list, *cifar.test_list, (cifar.meta["filename"], cifar.meta["md5"])]
+    images = {f"{cifar.base_folder}/{file}": f"md5:{md5}" for file, md5 in listed}
+    return images | (_HUMAN[images_of] if name != images_of else {})
 
 
 def cache():
@@ -100,13 +105,12 @@ def find(name, root=None, download=False):
 def fetch(name, folder):
     """Download the files of `name` into `folder` (images by torchvision, human labels by pooch) and check them."""
     import pooch
-    from torchvision import datasets
 
-    base = _base(name)
+    images_of = base(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        getattr(datasets, "FashionMNIST" if base == "fashion-mnist" else base.upper())(folder, download=True)
-        for file, known in _HUMAN[base].items() if name != base else ():
+        reader(images_of)(folder, download=True)
+        for file, known in _HUMAN[images_of].items() if name != images_of else ():
             pooch.retrieve(HUMAN_URL + file, known_hash=known, fname=file, path=folder, progressbar=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise MissingData(f"the download of {name} failed ({error}). {_missing(name, [folder])}") from error
@@ -154,6 +158,6 @@ def _command(name):
 def _missing(name, tried):
     files = ", ".join(needed(name))
     return (
-        f"{name} needs these files ({_SIZE_MB[_base(name)]} MB): {files}. Looked in {', '.join(map(str, tried))}. "
+        f"{name} needs these files ({_SIZE_MB[base(name)]} MB): {files}. Looked in {', '.join(map(str, tried))}. "
         f"Get them with: {_command(name)}. Or copy them there by hand; $STEPE_LITE_DATA may name another folder."
     )

@@ -69,10 +69,15 @@ def names():
     return tuple(_BY_NAME)
 
 
+def check_name(model):
+    """Raise ValueError unless `model` is one of `names()`; offer the closest."""
+    return validate.choice("model", model, _BY_NAME)
+
+
 def build(model, data):
     """The network for `data`: `model` is a name, an nn.Module (taken as it is) or a function that returns one."""
     if isinstance(model, nn.Module):
         return model
     if callable(model):
         return model()
-    return _BY_NAME[validate.choice("model", model, _BY_NAME)](len(data.classes), shape=tuple(data.images.shape[1:]))
+    return _BY_NAME[check_name(model)](len(data.classes), shape=tuple(data.images.shape[1:]))

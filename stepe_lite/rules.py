@@ -8,8 +8,7 @@ Every method in this package that selects samples is a *rule*, a pure function `
 - `weights`: float32 tensor (n,) in [0, 1]; 0 excludes a sample from that epoch's gradient updates.
 
 Rules keep no state, so the same rule can be trained with, replayed on recorded losses and tested without training.
-Where a rule excludes "the highest", samples are ranked by loss, highest first; ties go by index (the lower index is
-excluded first) and a NaN loss counts as the highest.
+How samples are ranked, ties and NaN included, is said in `ranking`.
 """
 
 import hashlib
@@ -19,47 +18,8 @@ from typing import Any
 import torch
 
 from . import validate
+from .ranking import exclude_highest, moving_average, soft_weights
 from .schedules import Schedule, constant
-
-
-def exclude_highest(scores, fraction):
-    """Weights that exclude the round(fraction · n) highest of `scores` (n,).
-
-    round() is Python's: halves go to the even number. Raises ValueError if no sample would be left.
-    """
-    n, m = len(scores), round(validate.fraction("fraction", fraction) * len(scores))
-    if m >= n:
-        raise ValueError(f"fraction is {fraction:g}, which would exclude all {n} samples; choose a smaller one.")
-    weights = torch.ones(n, device=scores.device)
-    # torch sorts NaN above every number, and a stable sort keeps equal losses in the order of their index.
-    weights[torch.sort(scores, descending=True, stable=True).indices[:m]] = 0
-    return weights
-
-
-def soft_weights(scores, fraction, temperature):
-    """Sigmoid weights around the loss that separates the excluded from the kept: the soft form of `exclude_highest`.
-
-    w_i = sigmoid((threshold − loss_i) / temperature), temperature in units of loss (nats). The threshold lies halfway
-    between the lowest excluded and the highest kept loss, so w_i < 0.5 exactly for the samples that the hard rule
-    excludes (where losses are not tied), and the weights tend to the hard ones as the temperature goes to 0.
-    """
-    hard = exclude_highest(scores, fraction)
-    excluded = hard == 0
-    if not excluded.any():
-        return hard
-    finite = torch.nan_to_num(scores, nan=torch.inf)
-    threshold = (finite[excluded].min() + finite[~excluded].max()) / 2
-    if not torch.isfinite(threshold):  # the lowest excluded loss is infinite or unknown: there is no halfway
-        return hard
-    return torch.sigmoid((threshold - finite) / temperature)
-
-
-def moving_average(losses, momentum):
-    """Exponential moving average over the rows of `losses` (epochs, n): its last value, (n,). NaN = not yet seen."""
-    average = losses[0]
-    for row in losses[1:]:
-        average = torch.where(torch.isnan(average), row, momentum * average + (1 - momentum) * row)
-    return average
 
 
 def _as_losses(losses):

@@ -1,6 +1,5 @@
 """The one training loop. Every method that selects samples is a rule in it, so a comparison changes one thing only."""
 
-import copy
 import hashlib
 import math
 import time
@@ -10,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 
-from . import models, validate
-from .batches import Images, crop_and_flip
+from . import validate
+from .batches import Images
 from .history import History, written_beside
+from .learner import DEFAULT_LR, LR_SCHEDULES, OPTIMIZERS, Learner
 from .ledger import Ledger
 
-OPTIMIZERS = {
-    "sgd": lambda parameters, lr, decay: torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=decay),
-    "adam": lambda parameters, lr, decay: torch.optim.Adam(parameters, lr, weight_decay=decay),
-}
-DEFAULT_LR = {"sgd": 0.05, "adam": 0.001}
+
+COLUMNS = (
+    "train_loss", "test_accuracy", "validation_accuracy", "excluded_fraction", "precision", "recall",
+    "backward_samples", "forward_samples", "steps", "seconds",
+)  # fmt: skip
 
 
 class TrainingDiverged(RuntimeError):
@@ -75,194 +74,144 @@ def fit(
 
     Raises ValueError or OSError for bad arguments before any work starts, TrainingDiverged if the loss is not finite.
     """
-    run = _Run(**locals())
+    from tqdm.auto import tqdm
+
+    run = _Run(**{name: value for name, value in locals().items() if name != "tqdm"})
     if checkpoint is not None and Path(checkpoint).exists():
         run.resume(checkpoint)
-    with _isolated_randomness(run.device), _progress(run, progress) as bar:
-        while not run.finished:
+    unit = "step" if run.by_steps else "epoch"
+    bar = tqdm(total=run.length, initial=run.done, unit=unit, disable=not progress, leave=False)
+    with isolated_randomness(run.learner.device), bar:
+        while run.done < run.length:
             run.one_epoch()
             if checkpoint is not None:
                 run.write(checkpoint)
             bar.set_postfix_str(f"test accuracy {run.log[-1]['test_accuracy']:.3f}", refresh=False)
-            bar.update(run.log[-1]["steps"] if run.steps else 1)
+            bar.update(run.done - bar.n)
     return run.history()
 
 
 class _Run:
-    """The parts of one training run and its position in it."""
+    """One training run: a learner, a ledger, and the position in the run, which is the length of the log."""
 
-    def __init__(self, data, model, rule, epochs, steps, batch_size, lr, optimizer, lr_schedule, weight_decay, seed,
+    def __init__(self, data, model, rule, *, epochs, steps, batch_size, lr, optimizer, lr_schedule, weight_decay, seed,
                  device, augment, rescore_every, validation, checkpoint, progress):  # fmt: skip
         validate.choice("optimizer", optimizer, OPTIMIZERS)
-        validate.choice("lr_schedule", lr_schedule, ("cosine", "constant"))
+        validate.choice("lr_schedule", lr_schedule, LR_SCHEDULES)
         if epochs is not None and steps is not None:
             raise ValueError(f"epochs is {epochs} and steps is {steps}, but only one of them can be given.")
         if not callable(rule):
             raise ValueError(f"rule is {rule!r}, but must be a rule such as StepE(schedules.linear(5, 15, 0.4)).")
-        self.epochs = validate.whole("epochs", 60 if epochs is None else epochs, least=1) if steps is None else None
-        self.steps = None if steps is None else validate.whole("steps", steps, least=1)
+        self.by_steps = steps is not None
+        name, length = ("steps", steps) if self.by_steps else ("epochs", 60 if epochs is None else epochs)
+        self.length = validate.whole(name, length, least=1)
         self.batch_size = validate.whole("batch_size", batch_size, least=1, most=len(data))
-        self.lr = DEFAULT_LR[optimizer] if lr is None else validate.positive("lr", lr)
-        self.lr_schedule, self.weight_decay = lr_schedule, validate.positive("weight_decay", weight_decay, zero_ok=True)
-        self.seed, self.augment, self.optimizer_name = validate.whole("seed", seed), bool(augment), optimizer
-        if hasattr(rule, "schedule") and round(getattr(rule.schedule, "final", 0) * len(data)) >= len(data):
-            raise ValueError(f"final is {rule.schedule.final}, which would exclude all {len(data)} samples.")
+        self.seed = validate.whole("seed", seed)
+        final = getattr(getattr(rule, "schedule", None), "final", 0)
+        if round(final * len(data)) >= len(data):
+            raise ValueError(f"final is {final}, which would exclude all {len(data)} samples; choose a smaller one.")
+        settings = {
+            "lr": DEFAULT_LR[optimizer] if lr is None else validate.positive("lr", lr),
+            "weight_decay": validate.positive("weight_decay", weight_decay, zero_ok=True),
+            "optimizer": optimizer,
+            "lr_schedule": lr_schedule,
+            "augment": bool(augment),
+        }
         if checkpoint is not None:
             validate.folder("the folder of checkpoint", Path(checkpoint).parent)
-        self.device = _device(device)
+        device = _device(device)
 
         rule = rule.for_labels(data.labels) if hasattr(rule, "for_labels") else rule
-        self.ledger = Ledger(len(data), rule, rescore_every=rescore_every, device=self.device)
+        self.ledger = Ledger(len(data), rule, rescore_every=rescore_every, device=device)
         self.restart_epoch = getattr(rule, "restart_epoch", None)
-        self.images, self.labels = Images(data.images, self.device), data.labels.to(self.device)
-        self.mislabeled = None if data.clean_labels is None else data.is_mislabeled.to(self.device)
-        self.test = Images(data.test_images, self.device, self.images), data.test_labels.to(self.device)
-        self.validation = None
-        if validation is not None:
-            self.validation = Images(validation.images, self.device, self.images), validation.labels.to(self.device)
-        with _isolated_randomness(self.device):
+        with isolated_randomness(device):
             torch.manual_seed(self.seed)
-            self.net = models.build(model, data).to(self.device)
-        if self.device.type == "cuda":
-            self.net = self.net.to(memory_format=torch.channels_last)
-        self.fresh = None if self.restart_epoch is None else copy.deepcopy(self.net.state_dict())
-        self.begin()
-        self.log, self.config = [], self.describe(data, model, rule, validation)
-
-    def begin(self):
-        """A new optimiser, and a learning-rate schedule that covers what is left of the run."""
-        self.optimizer = OPTIMIZERS[self.optimizer_name](self.net.parameters(), self.lr, self.weight_decay)
-        self.began_at = 0.0
-
-    def describe(self, data, model, rule, validation):
-        return {
+            self.learner = Learner(data, model, device, **settings)
+        like = self.learner.images
+        self.test = Images(data.test_images, device, like), data.test_labels.to(device)
+        self.validation = validation and (Images(validation.images, device, like), validation.labels.to(device))
+        self.mislabeled = None if data.clean_labels is None else data.is_mislabeled.to(device)
+        self.log, self.config = [], {
             "data": data.name, "n": len(data), "data_digest": _digest(data), "rule": repr(rule),
-            "model": model if isinstance(model, str) else type(self.net).__name__,
-            "parameters": sum(p.numel() for p in self.net.parameters()),
-            "epochs": self.epochs, "steps": self.steps, "batch_size": self.batch_size, "lr": self.lr,
-            "optimizer": self.optimizer_name, "lr_schedule": self.lr_schedule, "weight_decay": self.weight_decay,
-            "seed": self.seed, "device": str(self.device), "augment": self.augment,
-            "rescore_every": self.ledger.rescore_every,
-            "validation_digest": None if validation is None else _digest(validation), "torch": torch.__version__,
+            "model": model if isinstance(model, str) else type(self.learner.net).__name__,
+            "parameters": sum(p.numel() for p in self.learner.net.parameters()), name: self.length,
+            "batch_size": batch_size, **settings, "seed": seed, "device": str(device), "rescore_every": rescore_every,
+            "validation_digest": validation and _digest(validation), "torch": torch.__version__,
         }  # fmt: skip
 
     @property
-    def steps_done(self):
-        return sum(row["steps"] for row in self.log)
-
-    @property
-    def finished(self):
-        return len(self.log) >= self.epochs if self.steps is None else self.steps_done >= self.steps
+    def done(self):
+        """How many epochs, or steps, are over: of `length`."""
+        return sum(row["steps"] for row in self.log) if self.by_steps else len(self.log)
 
     def one_epoch(self):
         epoch = len(self.log)
-        # Each epoch has its own seed, so a resumed run needs no saved generator, and a rule cannot shift the next epoch.
+        # Each epoch has its own seed, so that a resumed run needs no saved generator.
         torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
         if epoch == self.restart_epoch:
-            self.net.load_state_dict(self.fresh)
-            self.begin()
-            self.began_at = epoch / self.epochs if self.steps is None else self.steps_done / self.steps
+            self.learner.restart(self.done / self.length)
         started = time.perf_counter()
         excluded = self.ledger.weights < 0.5
-        train_loss, backward_samples, steps = self.train(epoch)
-        if not math.isfinite(train_loss):
-            message = f"the training loss is {train_loss} at epoch {epoch}: try a smaller lr than {self.lr:g}."
+        row = self.train()
+        if not math.isfinite(row["train_loss"]):
+            message = f"the training loss is {row['train_loss']} at epoch {epoch}: try a smaller learning rate."
             raise TrainingDiverged(message, self.history())
-        forward_samples = self.ledger.end_epoch(score=self.score)
-        seconds = time.perf_counter() - started
-        self.log.append({
-            "train_loss": train_loss, "test_accuracy": self.accuracy(*self.test),
-            "validation_accuracy": self.accuracy(*self.validation) if self.validation else math.nan,
-            "excluded_fraction": excluded.float().mean().item(), **self.precision_recall(excluded),
-            "backward_samples": backward_samples, "forward_samples": forward_samples,
-            "steps": steps, "seconds": seconds,
-        })  # fmt: skip
+        row["forward_samples"] = self.ledger.end_epoch(score=self.learner.score)
+        row["seconds"] = time.perf_counter() - started
+        row["test_accuracy"] = self.learner.accuracy(*self.test)
+        row["validation_accuracy"] = self.learner.accuracy(*self.validation) if self.validation else math.nan
+        self.log.append(row | _exclusion(excluded, self.mislabeled))
 
-    def train(self, epoch):
-        """One pass over the kept samples: mean loss, number of samples, number of steps."""
-        self.net.train()
+    def train(self):
+        """One pass over the kept samples."""
+        self.learner.net.train()
         kept = self.ledger.kept
-        order = kept[torch.randperm(len(kept)).to(self.device)]
+        order = kept[torch.randperm(len(kept)).to(kept.device)]
         # Nearly equal batches: a last batch of one sample would be a wild step, and BatchNorm refuses it.
         batches = order.tensor_split(math.ceil(len(kept) / self.batch_size))
-        if self.steps is not None:
-            batches = batches[: self.steps - self.steps_done]
-        total, samples = torch.zeros((), device=self.device), 0
+        an_epoch = len(batches)
+        if self.by_steps:
+            batches = batches[: self.length - self.done]
+        total, samples = 0, 0
         for step, index in enumerate(batches):
-            self.set_lr(epoch, step, len(batches))
-            batch = self.images[index]
-            loss = self.losses(crop_and_flip(batch) if self.augment else batch, index)
+            done = (self.done + (step if self.by_steps else step / an_epoch)) / self.length
+            loss = self.learner.step(index, self.ledger.weights[index], done)
             self.ledger.record(index, loss)
-            self.optimizer.zero_grad(set_to_none=True)
-            (self.ledger.weights[index] * loss).mean().backward()
-            self.optimizer.step()
-            total += loss.detach().sum()
-            samples += len(index)
-        return total.item() / samples, samples, len(batches)
-
-    def set_lr(self, epoch, step, steps):
-        if self.lr_schedule == "constant":
-            return
-        done = (epoch + step / steps) / self.epochs if self.steps is None else (self.steps_done + step) / self.steps
-        left = (done - self.began_at) / (1 - self.began_at)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * (1 + math.cos(math.pi * left)) / 2
-
-    def forward(self, batch):
-        if self.device.type == "cuda":
-            batch = batch.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            return self.net(batch).float()
-
-    def losses(self, batch, index):
-        return F.cross_entropy(self.forward(batch), self.labels[index], reduction="none")
-
-    @torch.no_grad()
-    def score(self, index):
-        """Losses (m,) of the samples `index` (m,) in evaluation mode, which leaves BatchNorm's statistics alone."""
-        self.net.eval()
-        return torch.cat([self.losses(self.images[part], part) for part in index.split(1024)])
-
-    @torch.no_grad()
-    def accuracy(self, images, labels):
-        if len(images) == 0:
-            return math.nan
-        self.net.eval()
-        everyone = torch.arange(len(images), device=self.device)
-        right = sum((self.forward(images[i]).argmax(1) == labels[i]).sum() for i in everyone.split(1024))
-        return right.item() / len(images)
-
-    def precision_recall(self, excluded):
-        if self.mislabeled is None:
-            return {"precision": math.nan, "recall": math.nan}
-        caught, out, wrong = (x.sum().item() for x in (excluded & self.mislabeled, excluded, self.mislabeled))
-        return {"precision": caught / out if out else math.nan, "recall": caught / wrong if wrong else math.nan}
+            total, samples = total + loss.sum(), samples + len(index)
+        return {"train_loss": total.item() / samples, "backward_samples": samples, "steps": len(batches)}
 
     def history(self):
-        log = pd.DataFrame(self.log).rename_axis("epoch")
-        return History(self.ledger.losses.cpu(), self.ledger.weight_history.cpu(), log, self.config, self.net)
+        log = pd.DataFrame(self.log, columns=COLUMNS).rename_axis("epoch")
+        weights = self.ledger.weight_history.cpu()
+        return History(self.ledger.losses.cpu(), weights, log, self.config, self.learner.net)
 
     def write(self, path):
-        state = {
-            "config": self.config, "log": self.log, "net": self.net.state_dict(), "began_at": self.began_at,
-            "optimizer": self.optimizer.state_dict(), "ledger": self.ledger.state_dict(), "fresh": self.fresh,
-        }  # fmt: skip
+        state = {"learner": self.learner.state_dict(), "ledger": self.ledger.state_dict()}
         with written_beside(path) as partial:
-            torch.save(state, partial)
+            torch.save(state | {"config": self.config, "log": self.log}, partial)
 
     def resume(self, path):
         try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
+            state = torch.load(path, map_location=self.learner.device, weights_only=True)
             theirs = state["config"]
         except Exception as error:  # a damaged file raises half a dozen unrelated types
             raise ValueError(f"checkpoint is {str(path)!r}, which is not a whole checkpoint: delete it.") from error
-        different = [f"{key} {theirs.get(key)!r} ≠ {ours!r}" for key, ours in self.config.items() if theirs.get(key) != ours]
-        if different:
-            raise ValueError(f"checkpoint {str(path)!r} is of another configuration ({'; '.join(different)}).")
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        keys = [key for key in {**self.config, **theirs} if self.config.get(key) != theirs.get(key)]
+        if keys:
+            different = "; ".join(f"{key} {theirs.get(key)!r}, not {self.config.get(key)!r}" for key in keys)
+            raise ValueError(f"checkpoint {str(path)!r} is of another configuration: {different}.")
+        self.learner.load_state_dict(state["learner"])
         self.ledger.load_state_dict(state["ledger"])
-        self.log, self.fresh, self.began_at = state["log"], state["fresh"], state["began_at"]
+        self.log = state["log"]
+
+
+def _exclusion(excluded, mislabeled):
+    """How much was excluded, and was it right? `excluded`, `mislabeled` bool (n,); mislabeled None = unknown."""
+    row = {"excluded_fraction": excluded.float().mean().item(), "precision": math.nan, "recall": math.nan}
+    if mislabeled is not None:
+        caught, out, wrong = (x.sum().item() for x in (excluded & mislabeled, excluded, mislabeled))
+        row |= {"precision": caught / out if out else math.nan, "recall": caught / wrong if wrong else math.nan}
+    return row
 
 
 def _device(name):
@@ -273,7 +222,7 @@ def _device(name):
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f'device is {name!r}, which cannot be used here ({reason}); "auto" and "cpu" always can.') from None
+        raise ValueError(f'device is {name!r}, which cannot be used here: {reason}. Try "auto" or "cpu".') from None
     return device
 
 
@@ -284,16 +233,8 @@ def _digest(data):
 
 
 @contextmanager
-def _isolated_randomness(device):
+def isolated_randomness(device):
     """Leave the caller's random numbers as they were, and take only deterministic convolutions on a GPU."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         yield
-
-
-def _progress(run, shown):
-    from tqdm.auto import tqdm
-
-    total, unit = (run.steps, "step") if run.steps else (run.epochs, "epoch")
-    done = run.steps_done if run.steps else len(run.log)
-    return tqdm(total=total, initial=done, unit=unit, disable=not shown, leave=False)

@@ -1,0 +1,202 @@
+"""The command `stepe-lite` (also `python -m stepe_lite`)."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from . import __version__, course, datasets, experiments, files, models, noise, schedules, validate
+from .learner import OPTIMIZERS
+from .training import TrainingDiverged
+
+NOISE = {
+    "none": None,
+    "symmetric": noise.symmetric,
+    "pair_flip": noise.pair_flip,
+    "instance_dependent": noise.instance_dependent,
+    **{f"cifar10n-{kind}": kind for kind in ("aggre", "random1", "random2", "random3", "worse")},
+}
+RULES = {
+    "standard": "standard",
+    "loss-truncation": "loss truncation",
+    "self-paced": "self-paced",
+    "one-shot": "one-shot",
+    "step-e": "Step-E",
+    "random": "random exclusion",
+    "oracle-removal": "oracle by removal",
+    "oracle-clean": "oracle by clean labels",
+}
+
+
+class _Commands(click.Group):
+    """Turns the package's own errors into one line on stderr and exit status 1."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except (ValueError, OSError, TrainingDiverged) as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted; nothing was left half-written.", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def main():
+    """Learning with noisy labels: run the course, train Step-E and its rivals, get the data.
+
+    Errors in what you typed exit with 2, everything else that fails with 1.
+    """
+
+
+@main.command()
+@click.argument("notebooks", nargs=-1)
+@click.option("-p", "parameters", type=(str, str), multiple=True, metavar="NAME VALUE", help="Set a parameter of the notebooks.")
+@click.option("--out", default="runs", show_default=True, help="Folder for the executed copies and report.json.")
+@click.option("--html", is_flag=True, help="Also write a page for each notebook and an index.")
+@click.option("--save", is_flag=True, help="Put the outputs into the notebooks themselves.")
+def run(notebooks, parameters, out, html, save):
+    """Execute notebooks in order and check every claim in them.
+
+    NOTEBOOKS are paths, names or numbers ("03"); without any, the whole course runs on its embedded data.
+    """
+    chosen = {name: course.value_of(value) for name, value in parameters}
+    report = course.run(notebooks, chosen, out, html=html, save=save, progress=sys.stderr.isatty())
+    for entry in report["notebooks"]:
+        held = sum(claim["holds"] for claim in entry["claims"])
+        mark = "✓" if entry["ok"] else "✗"
+        click.echo(f"{mark} {entry['name']}  {entry['seconds']:.1f} s, {held} of {len(entry['claims'])} claims hold")
+        if not entry["ok"]:
+            click.echo(f"    {entry['error']}")
+    click.echo(f"Executed notebooks and report.json are in {Path(out).resolve()}")
+    if not all(entry["ok"] for entry in report["notebooks"]):
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("data", default="digits")
+@click.option("--root", help="Folder with the data files.")
+@click.option("--subset", type=int, help="Train on so many random samples only.")
+@click.option("--noise", "noise_name", default="none", show_default=True, help=f"Noise to add: {', '.join(NOISE)}.")
+@click.option("--rate", type=float, default=0.4, show_default=True, help="Noise rate, own class excluded.")
+@click.option("--rule", default="step-e", show_default=True, help=f"Method: {', '.join(RULES)}, or all.")
+@click.option("--model", default="mlp", show_default=True, help=f"Network: {', '.join(models.names())}.")
+@click.option("--schedule", default="linear", show_default=True, help=f"Shape of the ramp: {', '.join(schedules.names())}.")
+@click.option("--warmup", type=int, default=5, show_default=True, help="Epochs before any exclusion.")
+@click.option("--ramp", type=int, default=15, show_default=True, help="Epochs from no exclusion to the final fraction.")
+@click.option("--final", type=float, help="Final excluded fraction. Default: the true noise rate, a privilege.")
+@click.option("--seeds", type=int, default=3, show_default=True, help="How many seeds, from 0.")
+@click.option("--epochs", type=int, help="Epochs. Default: 60.")
+@click.option("--steps", type=int, help="Optimiser steps, in place of epochs.")
+@click.option("--batch-size", type=int, default=128, show_default=True)
+@click.option("--lr", type=float, help="Learning rate. Default: 0.05 for sgd, 0.001 for adam.")
+@click.option("--optimizer", default="sgd", show_default=True, help=f"One of {', '.join(OPTIMIZERS)}.")
+@click.option("--augment", is_flag=True, help="Random shift and flip.")
+@click.option("--rescore-every", type=int, default=1, show_default=True, help="Epochs between two scorings of the excluded.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--out", help="Folder for histories, checkpoints and table.csv; the same command goes on from them.")
+def train(data, root, subset, noise_name, rate, rule, schedule, warmup, ramp, final, seeds, out, **settings):
+    """Train one method, or all, on one data set over several seeds and print the table."""
+    validate.choice("--rule", rule, [*RULES, "all"])
+    validate.whole("--seeds", seeds, least=1)
+    models.check_name(settings["model"])
+    model = _noise_model(noise_name, rate)
+    whole = datasets.load(data, root)
+    whole = whole if subset is None else whole.subset(subset, seed=0)
+    noisy = whole if model is None else whole.with_noise(model, seed=0)
+    if final is None:
+        final = round(noisy.noise_rate, 4)
+        click.echo(f"final = {final:g}, the true noise rate: a privilege that practice does not have (see --final).")
+    shape = _schedule(schedule, warmup, ramp, final)
+
+    def make_methods(data):
+        found = experiments.methods(data, shape)
+        return found if rule == "all" else {RULES[rule]: found[RULES[rule]]}
+
+    make_data = (lambda seed: whole) if model is None else (lambda seed: whole.with_noise(model, seed))
+    if out is not None:
+        validate.folder("--out", out)
+    runs = experiments.compare(
+        make_data, make_methods, range(seeds), folder=out, progress=sys.stderr.isatty(), **settings
+    )
+    if out is not None:
+        runs.to_csv(Path(out) / "table.csv", index=False)
+    click.echo(f"{noisy!r}\n{settings['model']}, {shape}, seeds 0 to {seeds - 1}, mean ± standard deviation in %")
+    click.echo(experiments.summary(runs).to_string())
+
+
+def _noise_model(name, rate):
+    made = NOISE[validate.choice("--noise", name, NOISE)]
+    if isinstance(made, str):
+        return noise.asymmetric(noise.cifar10n(made), name)
+    return made(rate) if made else None
+
+
+def _schedule(shape, warmup, ramp, final):
+    make = getattr(schedules, validate.choice("--schedule", shape, schedules.names()))
+    return make(final, warmup) if shape == "constant" else make(warmup, ramp, final)
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--download", is_flag=True, help="Fetch what is missing.")
+@click.option("--root", help="Folder with the data files, searched first and downloaded to.")
+def data(name, download, root):
+    """List the data sets, or verify NAME file by file, or download it."""
+    if name is None:
+        for each in datasets.names():
+            click.echo(f"{each:18} {_where(each, root)}")
+        return
+    validate.choice("data set", name, datasets.names())
+    if name == "digits":
+        click.echo("digits is embedded in scikit-learn: nothing to download.")
+        return
+    place = files.find(name, root, download)
+    for path, state in files.check(place, name).items():
+        click.echo(f"{state:8} {place / path}")
+    click.echo(repr(datasets.load(name, place)))
+
+
+def _where(name, root):
+    if name == "digits":
+        return "embedded"
+    try:
+        return str(files.find(name, root))
+    except files.MissingData:
+        return f"missing: stepe-lite data {name} --download"
+    except files.DamagedData as error:
+        return str(error)
+
+
+@main.command()
+@click.option("--root", help="Folder with the data files.")
+def doctor(root):
+    """Show Python, packages, device and data, and the command that mends what is missing."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, requires, version
+
+    from packaging.requirements import Requirement
+
+    click.echo(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    broken = []
+    for text in requires("stepe_lite"):
+        need = Requirement(text)
+        if need.marker and not need.marker.evaluate():
+            continue
+        try:
+            found = version(need.name)
+        except PackageNotFoundError:
+            found = "missing"
+        ok = found != "missing" and need.specifier.contains(found, prereleases=True)
+        broken += [] if ok else [str(need)]
+        click.echo(f"{'✓' if ok else '✗'} {need.name} {found}{'' if ok else f' (needed: {need.specifier})'}")
+    import torch
+
+    click.echo(f"device: {torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu, no CUDA GPU'}")
+    for each in datasets.names():
+        click.echo(f"data {each}: {_where(each, root)}")
+    if broken:
+        quoted = " ".join(f'"{need}"' for need in broken)
+        click.echo(f"Mend with: {sys.executable} -m pip install {quoted}")
+        sys.exit(1)

@@ -1,0 +1,222 @@
+"""Running the course: notebooks by papermill, and claims that keep their numbers true."""
+
+import ast
+import hashlib
+import html
+import json
+import os
+import time
+from pathlib import Path
+
+from . import validate
+from .history import written_beside
+
+_CLAIMS = "STEPE_LITE_CLAIMS"  # "collect": `run` reads the claims from the outputs, so a broken one need not stop the kernel
+
+
+class ClaimBroken(AssertionError):
+    """A measured value lies outside the band that the text states."""
+
+
+def claim(text, value, above=None, below=None):
+    """State a number of the text together with the band it must lie in; print one line with the measured value.
+
+    `above`, `below`: the open band, at least one of them. A broken claim prints a line with ✗. It raises ClaimBroken
+    where the environment variable CI is set, so that `papermill` alone fails there; a learner who changes parameters
+    goes on.
+    """
+    if above is None and below is None:
+        raise ValueError(f"claim {text!r} has no band: pass above, below or both.")
+    value = float(value)
+    # Written so that NaN, which compares as False, breaks every claim.
+    holds = (above is None or value > above) and (below is None or value < below)
+    band = " and ".join(f"{word} {limit:g}" for word, limit in (("above", above), ("below", below)) if limit is not None)
+    line = f"{'✓' if holds else '✗'} {text}: {value:.4g} ({'' if holds else 'expected '}{band})"
+    record = {"text": text, "value": value, "above": above, "below": below, "holds": holds}
+    _show(line, {"stepe_lite_claim": record})
+    if not holds and os.environ.get("CI") and os.environ.get(_CLAIMS) != "collect":
+        raise ClaimBroken(line)
+
+
+def _show(line, metadata):
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        return print(line)
+    if get_ipython() is None:
+        return print(line)
+    display({"text/plain": line}, raw=True, metadata=metadata)
+
+
+def folder():
+    """The folder of the course's notebooks: in the repository, or beside the installed package."""
+    here = Path(__file__).resolve().parent
+    for candidate in (here.parent / "notebooks", here / "notebooks"):
+        if candidate.is_dir():
+            return candidate
+    raise FileNotFoundError("the notebooks of the course are not installed: reinstall stepe_lite.")
+
+
+def find(name):
+    """The notebook called `name`: a path, a name of the course with or without .ipynb, or just its number ("03")."""
+    if Path(name).is_file():
+        return Path(name)
+    course = sorted(folder().glob("[0-9]*.ipynb"))
+    for path in course:
+        if str(name) in (path.name, path.stem, path.stem[:2], path.stem[:2].lstrip("0")):
+            return path
+    validate.choice("notebook", str(name), [path.stem for path in course])
+
+
+def digest(notebook):
+    """Fingerprint of a notebook's sources: what its saved outputs belong to."""
+    sources = [[cell.cell_type, cell.source] for cell in notebook.cells]
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()[:16]
+
+
+def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progress=True):
+    """Execute notebooks in order, each in a fresh kernel, and write the executed copies and report.json to `out`.
+
+    Parameters
+    ----------
+    notebooks : names as for `find`; none = the whole course
+    parameters : dict of values for the notebooks' parameters; each notebook gets those that it has
+    html : also write a page for each notebook and an index
+    save : put the outputs into the notebooks themselves; only with their own parameters
+
+    Returns the report. A notebook is `ok` when no cell failed, no claim broke and no widget callback raised; one that
+    is not does not stop the others. Raises ValueError or OSError for bad arguments before anything runs.
+    """
+    import nbformat
+
+    parameters = dict(parameters or {})
+    paths = [find(name) for name in notebooks] or sorted(folder().glob("[0-9]*.ipynb"))
+    if save and parameters:
+        raise ValueError(f"save is set together with parameters {parameters}, but saved outputs belong to the notebook's own.")
+    known = {path: _parameters(path) for path in paths}
+    for name in parameters:
+        validate.choice("parameter", name, sorted({p for of_one in known.values() for p in of_one}))
+    out = validate.folder("out", out)
+
+    entries = []
+    for path in paths:
+        chosen = {name: value for name, value in parameters.items() if name in known[path]}
+        entry, executed = _execute(path, out, chosen, progress)
+        entries.append(entry)
+        if html:
+            _write(out / f"{path.stem}.html", _page(executed, path.stem))
+        if save and entry["ok"]:
+            _save(path, executed)
+    report = {"notebooks": entries}
+    _write(out / "report.json", json.dumps(report, indent=1))
+    if html:
+        _write(out / "index.html", _index(entries))
+    return report
+
+
+def value_of(text):
+    """A parameter from the command line: a Python literal ("0.4", "[0, 1]", "True") or else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _parameters(path):
+    import papermill
+
+    return papermill.inspect_notebook(str(path))
+
+
+def _execute(path, out, parameters, progress):
+    import nbformat
+    import papermill
+
+    error, before = None, os.environ.get(_CLAIMS)
+    os.environ[_CLAIMS] = "collect"
+    started = time.perf_counter()
+    try:
+        with written_beside(out / path.name) as partial:
+            try:
+                papermill.execute_notebook(
+                    str(path), str(partial), parameters, kernel_name="python3", cwd=str(out), log_output=False,
+                    progress_bar={"desc": path.stem, "leave": False} if progress else False,
+                )  # fmt: skip
+            except papermill.PapermillExecutionError as failure:
+                error = f"cell {failure.cell_index + 1} (In [{failure.exec_count}]): {failure.ename}: {failure.evalue}"
+    finally:
+        os.environ.pop(_CLAIMS) if before is None else os.environ.update({_CLAIMS: before})
+    seconds = time.perf_counter() - started
+    executed = nbformat.read(out / path.name, as_version=4)
+    claims = [output.metadata["stepe_lite_claim"] for _, output in _outputs(executed) if "stepe_lite_claim" in output.get("metadata", {})]
+    error = error or _broken_claim(executed) or _widget_error(executed)
+    entry = {"name": path.stem, "seconds": round(seconds, 1), "ok": error is None, "error": error, "claims": claims}
+    return entry, executed
+
+
+def _outputs(notebook):
+    """(cell number from 1, output) for every output of every cell."""
+    return [(at, output) for at, cell in enumerate(notebook.cells, 1) for output in cell.get("outputs", [])]
+
+
+def _broken_claim(notebook):
+    for at, output in _outputs(notebook):
+        record = output.get("metadata", {}).get("stepe_lite_claim")
+        if record and not record["holds"]:
+            return f"cell {at}: claim broken: {output.data['text/plain']}"
+    return None
+
+
+def _widget_error(notebook):
+    """An exception in a widget callback ends up only in the saved state of the Output widget around it."""
+    widgets = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+    for widget in widgets.values():
+        for output in widget.get("state", {}).get("outputs", []):
+            if output.get("output_type") == "error":
+                return f"widget callback: {output['ename']}: {output['evalue']}"
+    return None
+
+
+def _save(path, executed):
+    """Put the outputs of `executed` into the notebook at `path`, without what papermill adds or what changes each time."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    for cell, done in zip(notebook.cells, executed.cells, strict=True):
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = done.outputs, done.execution_count
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "stepe_lite": {"outputs_belong_to": digest(notebook)},
+    }
+    if "widgets" in executed.metadata:
+        notebook.metadata["widgets"] = executed.metadata["widgets"]
+    with written_beside(path) as partial:
+        nbformat.write(notebook, partial)
+
+
+def _page(notebook, title):
+    from nbconvert import HTMLExporter
+
+    body, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook, {"metadata": {"name": title}})
+    return body
+
+
+def _index(entries):
+    rows = "".join(
+        f'<tr><td><a href="{e["name"]}.html">{e["name"]}</a></td><td>{e["seconds"]:.0f} s</td>'
+        f"<td>{sum(c['holds'] for c in e['claims'])} of {len(e['claims'])}</td><td>{html.escape(e['error'] or '')}</td></tr>"
+        for e in entries
+    )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Learning with noisy labels</title>'
+        "<style>body{font:16px sans-serif;max-width:50em;margin:3em auto}td,th{padding:.3em 1em;text-align:left}</style>"
+        f"<h1>Learning with noisy labels</h1><table><tr><th>Notebook<th>Run time<th>Claims that hold<th></tr>{rows}</table>"
+    )
+
+
+def _write(path, text):
+    with written_beside(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -1,0 +1,110 @@
+"""Several methods on the same data over several seeds, and the table that comes out."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .rules import Everything, KeepOnly, LossTruncation, OneShotFilter, RandomExclusion, SelfPaced, StepE
+from .training import fit
+
+
+def methods(data, schedule):
+    """Every method as name -> (training data, rule), all with the fraction and the warm-up of `schedule`.
+
+    The two oracles see the clean labels, and are left out where these are unknown. Oracle by removal: only the rightly
+    labelled samples. Oracle by clean labels: all samples, each with its clean label.
+    """
+    final, warmup = schedule.final, schedule.warmup
+    found = {
+        "standard": (data, Everything()),
+        "loss truncation": (data, LossTruncation(final)),
+        "self-paced": (data, SelfPaced(schedule)),
+        "one-shot": (data, OneShotFilter(final, max(1, warmup))),
+        "Step-E": (data, StepE(schedule)),
+        "random exclusion": (data, RandomExclusion(schedule)),
+    }
+    if data.clean_labels is not None:
+        found["oracle by removal"] = (data, KeepOnly(~data.is_mislabeled))
+        found["oracle by clean labels"] = (data.cleaned(), Everything())
+    return found
+
+
+def compare(make_data, make_methods, seeds, model, *, folder=None, progress=True, **settings):
+    """Train every method once a seed, everything else alike. Returns a DataFrame with a row a run.
+
+    Parameters
+    ----------
+    make_data : seed -> Dataset (the seed fixes the noise)
+    make_methods : Dataset -> {name: (Dataset, rule)}, for example `lambda data: methods(data, schedule)`
+    seeds : the seeds; each is used for the noise, the initial weights and the order of the samples
+    model, settings : as for `fit`
+    folder : where to keep a checkpoint and the history of every run; a second call goes on where the first stopped
+
+    Columns: method, seed, accuracy_last, accuracy_best (best epoch on the test set: not attainable in practice),
+    precision and recall of the last epoch's exclusion, backward_samples, forward_samples, steps, seconds (whole run).
+    """
+    from tqdm.auto import tqdm
+
+    rows, runs = [], [(seed, name) for seed in seeds for name in make_methods(make_data(seed))]
+    with tqdm(runs, unit="run", disable=not progress, leave=False) as bar:
+        data, of_seed = {}, None
+        for seed, name in bar:
+            bar.set_description(f"seed {seed}, {name}")
+            if seed != of_seed:
+                data, of_seed = make_methods(make_data(seed)), seed
+            train, rule = data[name]
+            stem = None if folder is None else Path(folder) / f"{name.replace(' ', '-').lower()}-seed{seed}"
+            checkpoint = None if stem is None else stem.with_suffix(".checkpoint")
+            history = fit(train, model, rule, seed=seed, checkpoint=checkpoint, progress=False, **settings)
+            if stem is not None:
+                history.save(stem.with_suffix(".npz"))
+            rows.append({"method": name, "seed": seed, **_result(history.log)})
+    return pd.DataFrame(rows)
+
+
+def _result(log):
+    last = log.iloc[-1]
+    return {
+        "accuracy_last": last.test_accuracy,
+        "accuracy_best": log.test_accuracy.max(),
+        "precision": last.precision,
+        "recall": last.recall,
+        **{column: log[column].sum() for column in ("backward_samples", "forward_samples", "steps", "seconds")},
+    }
+
+
+def paired_difference(runs, method, against="standard", column="accuracy_last"):
+    """Mean of method − against over the seeds that both have, and a 95 % interval (Student's t): (mean, low, high).
+
+    Pairing removes what a seed does to both. With one seed there is no interval: low and high are NaN.
+    """
+    from scipy.stats import t
+
+    table = runs.pivot(index="seed", columns="method", values=column)
+    difference = (table[method] - table[against]).dropna()
+    half = t.ppf(0.975, len(difference) - 1) * difference.std() / np.sqrt(len(difference)) if len(difference) > 1 else np.nan
+    return difference.mean(), difference.mean() - half, difference.mean() + half
+
+
+def summary(runs):
+    """One row a method: mean ± standard deviation over the seeds (in %), gain over standard, cost. All of it text."""
+    table = {}
+    for method, of_method in runs.groupby("method", sort=False):
+        row = {"test accuracy, last epoch": _percent(of_method.accuracy_last)}
+        if "standard" in set(runs.method) and method != "standard":
+            mean, low, high = paired_difference(runs, method)
+            interval = "" if np.isnan(low) else f" [{100 * low:+.1f}, {100 * high:+.1f}]"
+            row["gain over standard [95 %]"] = f"{100 * mean:+.1f}{interval}"
+        row["best epoch on test (not attainable)"] = _percent(of_method.accuracy_best)
+        row |= {"precision": _percent(of_method.precision), "recall": _percent(of_method.recall)}
+        row["seconds"] = f"{of_method.seconds.mean():.1f}"
+        table[method] = row
+    return pd.DataFrame(table).T.fillna("–").rename_axis("method")
+
+
+def _percent(values):
+    if values.isna().all():
+        return "–"
+    spread = f" ± {100 * values.std():.1f}" if len(values) > 1 else ""
+    return f"{100 * values.mean():.1f}{spread}"

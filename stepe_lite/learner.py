@@ -1,0 +1,89 @@
+"""A network that learns from indices: what one training step, one scoring and one test are."""
+
+import copy
+import math
+
+import torch
+import torch.nn.functional as F
+
+from . import models
+from .batches import Images, crop_and_flip
+
+OPTIMIZERS = {
+    "sgd": lambda weights, lr, decay: torch.optim.SGD(weights, lr, momentum=0.9, nesterov=True, weight_decay=decay),
+    "adam": lambda weights, lr, decay: torch.optim.Adam(weights, lr, weight_decay=decay),
+}
+DEFAULT_LR = {"sgd": 0.05, "adam": 0.001}
+LR_SCHEDULES = {"cosine": lambda done: (1 + math.cos(math.pi * done)) / 2, "constant": lambda done: 1.0}
+
+
+class Learner:
+    """The network for `data` on `device`, its optimiser and the training images.
+
+    On a GPU the forward pass runs under bfloat16 autocast with channels_last memory; losses are always float32.
+    """
+
+    def __init__(self, data, model, device, *, optimizer, lr, lr_schedule, weight_decay, augment):
+        self.device, self.augment = device, augment
+        self.images, self.labels = Images(data.images, device), data.labels.to(device)
+        self.net = models.build(model, data).to(device)
+        if device.type == "cuda":
+            self.net = self.net.to(memory_format=torch.channels_last)
+        self._new_optimizer = lambda: OPTIMIZERS[optimizer](self.net.parameters(), lr, weight_decay)
+        self._lr_at = lambda done: lr * LR_SCHEDULES[lr_schedule](done)
+        self.optimizer, self._began_at = self._new_optimizer(), 0.0
+        self._fresh = copy.deepcopy(self.net.state_dict())
+
+    def restart(self, done):
+        """Go back to the initial weights when the share `done` of the run is over; the learning rate starts again."""
+        self.net.load_state_dict(self._fresh)
+        self.optimizer, self._began_at = self._new_optimizer(), done
+
+    def step(self, index, weights, done):
+        """One optimiser step on the samples `index` (b,), weighted by `weights` (b,); returns their losses (b,)."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr_at((done - self._began_at) / (1 - self._began_at))
+        batch = self.images[index]
+        loss = self._losses(crop_and_flip(batch) if self.augment else batch, index)
+        self.optimizer.zero_grad(set_to_none=True)
+        (weights * loss).mean().backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    @torch.no_grad()
+    def score(self, index):
+        """Losses (m,) of the samples `index` (m,) in evaluation mode, which leaves BatchNorm's statistics alone."""
+        self.net.eval()
+        return torch.cat([self._losses(self.images[part], part) for part in index.split(1024)])
+
+    @torch.no_grad()
+    def accuracy(self, images, labels):
+        """Share of `images` (an `Images`) that get their label, in evaluation mode; NaN where there are none."""
+        if len(images) == 0:
+            return math.nan
+        self.net.eval()
+        everyone = torch.arange(len(images), device=self.device)
+        right = sum((self._forward(images[i]).argmax(1) == labels[i]).sum() for i in everyone.split(1024))
+        return right.item() / len(images)
+
+    def state_dict(self):
+        return {
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "began_at": self._began_at,
+            "fresh": self._fresh,
+        }
+
+    def load_state_dict(self, state):
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._began_at, self._fresh = state["began_at"], state["fresh"]
+
+    def _forward(self, batch):
+        on_gpu = self.device.type == "cuda"
+        batch = batch.contiguous(memory_format=torch.channels_last) if on_gpu else batch
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=on_gpu):
+            return self.net(batch).float()
+
+    def _losses(self, batch, index):
+        return F.cross_entropy(self._forward(batch), self.labels[index], reduction="none")
