@@ -1,8 +1,8 @@
 """Step-E, and how to learn with noisy labels: a small package behind a course of notebooks.
 
-    from stepe_lite import fit, load, noise, schedules, StepE
-    data = load("digits").with_noise(noise.symmetric(0.4), seed=0)
-    history = fit(data, "mlp", StepE(schedules.linear(warmup=5, ramp=15, final=0.4)), epochs=60, seed=0)
+from stepe_lite import fit, load, noise, schedules, StepE
+data = load("digits").with_noise(noise.symmetric(0.4), seed=0)
+history = fit(data, "mlp", StepE(schedules.linear(warmup=5, ramp=15, final=0.4)), epochs=60, seed=0)
 """
 
 from . import models, noise, schedules

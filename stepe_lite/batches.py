@@ -15,7 +15,9 @@ class Images:
         self.pixels = images.to(device)
         if like is None:
             # A histogram of the 256 values gives the exact moments without a float copy of the whole data set.
-            counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.transpose(0, 1)])
+            counts = torch.stack(
+                [torch.bincount(channel.flatten(), minlength=256) for channel in images.transpose(0, 1)]
+            )
             share, values = counts.double() / counts.sum(1, keepdim=True), torch.arange(256.0, dtype=torch.float64)
             mean = share @ values
             std = (share @ values**2 - mean**2).clamp(min=1.0).sqrt()  # a constant channel: divide by 1, not by 0
@@ -31,7 +33,7 @@ class Images:
 
 
 def crop_and_flip(batch):
-    """Augment a batch (b, c, h, w): shift each image by up to h // 8 pixels (reflecting the border), flip half of them."""
+    """Augment a batch (b, c, h, w): shift each image by up to h // 8 pixels (mirrored border), flip half."""
     b, _, h, w = batch.shape
     pad = max(1, h // 8)
     padded = F.pad(batch, (pad, pad, pad, pad), mode="reflect")

@@ -52,7 +52,9 @@ def main():
 
 @main.command()
 @click.argument("notebooks", nargs=-1)
-@click.option("-p", "parameters", type=(str, str), multiple=True, metavar="NAME VALUE", help="Set a parameter of the notebooks.")
+@click.option(
+    "-p", "parameters", type=(str, str), multiple=True, metavar="NAME VALUE", help="Set a parameter of the notebooks."
+)
 @click.option("--out", default="runs", show_default=True, help="Folder for the executed copies and report.json.")
 @click.option("--html", is_flag=True, help="Also write a page for each notebook and an index.")
 @click.option("--save", is_flag=True, help="Put the outputs into the notebooks themselves.")
@@ -80,9 +82,12 @@ def run(notebooks, parameters, out, html, save):
 @click.option("--subset", type=int, help="Train on so many random samples only.")
 @click.option("--noise", "noise_name", default="none", show_default=True, help=f"Noise to add: {', '.join(NOISE)}.")
 @click.option("--rate", type=float, default=0.4, show_default=True, help="Noise rate, own class excluded.")
-@click.option("--rule", default="step-e", show_default=True, help=f"Method: {', '.join(RULES)}, or all.")
+@click.option("--rule", "chosen", multiple=True, default=["step-e"], show_default=True,
+              help=f"Method, may be repeated: {', '.join(RULES)}, or all.")  # fmt: skip
 @click.option("--model", default="mlp", show_default=True, help=f"Network: {', '.join(models.names())}.")
-@click.option("--schedule", default="linear", show_default=True, help=f"Shape of the ramp: {', '.join(schedules.names())}.")
+@click.option(
+    "--schedule", default="linear", show_default=True, help=f"Shape of the ramp: {', '.join(schedules.names())}."
+)
 @click.option("--warmup", type=int, default=5, show_default=True, help="Epochs before any exclusion.")
 @click.option("--ramp", type=int, default=15, show_default=True, help="Epochs from no exclusion to the final fraction.")
 @click.option("--final", type=float, help="Final excluded fraction. Default: the true noise rate, a privilege.")
@@ -93,12 +98,15 @@ def run(notebooks, parameters, out, html, save):
 @click.option("--lr", type=float, help="Learning rate. Default: 0.05 for sgd, 0.001 for adam.")
 @click.option("--optimizer", default="sgd", show_default=True, help=f"One of {', '.join(OPTIMIZERS)}.")
 @click.option("--augment", is_flag=True, help="Random shift and flip.")
-@click.option("--rescore-every", type=int, default=1, show_default=True, help="Epochs between two scorings of the excluded.")
+@click.option(
+    "--rescore-every", type=int, default=1, show_default=True, help="Epochs between two scorings of the excluded."
+)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--out", help="Folder for histories, checkpoints and table.csv; the same command goes on from them.")
-def train(data, root, subset, noise_name, rate, rule, schedule, warmup, ramp, final, seeds, out, **settings):
-    """Train one method, or all, on one data set over several seeds and print the table."""
-    validate.choice("--rule", rule, [*RULES, "all"])
+def train(data, root, subset, noise_name, rate, chosen, schedule, warmup, ramp, final, seeds, out, **settings):
+    """Train one method, or several, on one data set over several seeds and print the table."""
+    for each in chosen:
+        validate.choice("--rule", each, [*RULES, "all"])
     validate.whole("--seeds", seeds, least=1)
     models.check_name(settings["model"])
     model = _noise_model(noise_name, rate)
@@ -112,7 +120,7 @@ def train(data, root, subset, noise_name, rate, rule, schedule, warmup, ramp, fi
 
     def make_methods(data):
         found = experiments.methods(data, shape)
-        return found if rule == "all" else {RULES[rule]: found[RULES[rule]]}
+        return {method: found[method] for rule, method in RULES.items() if rule in chosen or "all" in chosen}
 
     make_data = (lambda seed: whole) if model is None else (lambda seed: whole.with_noise(model, seed))
     if out is not None:

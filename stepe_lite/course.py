@@ -1,17 +1,20 @@
 """Running the course: notebooks by papermill, and claims that keep their numbers true."""
 
 import ast
+import base64
 import hashlib
-import html
 import json
 import os
 import time
+from html import escape
 from pathlib import Path
 
 from . import validate
 from .history import written_beside
 
-_CLAIMS = "STEPE_LITE_CLAIMS"  # "collect": `run` reads the claims from the outputs, so a broken one need not stop the kernel
+_CLAIMS = (
+    "STEPE_LITE_CLAIMS"  # "collect": `run` reads the claims from the outputs, so a broken one need not stop the kernel
+)
 
 
 class ClaimBroken(AssertionError):
@@ -30,7 +33,9 @@ def claim(text, value, above=None, below=None):
     value = float(value)
     # Written so that NaN, which compares as False, breaks every claim.
     holds = (above is None or value > above) and (below is None or value < below)
-    band = " and ".join(f"{word} {limit:g}" for word, limit in (("above", above), ("below", below)) if limit is not None)
+    band = " and ".join(
+        f"{word} {limit:g}" for word, limit in (("above", above), ("below", below)) if limit is not None
+    )
     line = f"{'✓' if holds else '✗'} {text}: {value:.4g} ({'' if holds else 'expected '}{band})"
     record = {"text": text, "value": value, "above": above, "below": below, "holds": holds}
     _show(line, {"stepe_lite_claim": record})
@@ -88,13 +93,14 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
     Returns the report. A notebook is `ok` when no cell failed, no claim broke and no widget callback raised; one that
     is not does not stop the others. Raises ValueError or OSError for bad arguments before anything runs.
     """
-    import nbformat
 
     parameters = dict(parameters or {})
     paths = [find(name) for name in notebooks] or sorted(folder().glob("[0-9]*.ipynb"))
     if save and parameters:
-        raise ValueError(f"save is set together with parameters {parameters}, but saved outputs belong to the notebook's own.")
-    known = {path: _parameters(path) for path in paths}
+        raise ValueError(
+            f"save is set together with parameters {parameters}, but saved outputs belong to the notebook's own."
+        )
+    known = {path: parameters_of(path) for path in paths}
     for name in parameters:
         validate.choice("parameter", name, sorted({p for of_one in known.values() for p in of_one}))
     out = validate.folder("out", out)
@@ -123,7 +129,8 @@ def value_of(text):
         return text
 
 
-def _parameters(path):
+def parameters_of(path):
+    """The parameters of the notebook at `path`: dict name -> what papermill infers about it."""
     import papermill
 
     return papermill.inspect_notebook(str(path))
@@ -149,7 +156,11 @@ def _execute(path, out, parameters, progress):
         os.environ.pop(_CLAIMS) if before is None else os.environ.update({_CLAIMS: before})
     seconds = time.perf_counter() - started
     executed = nbformat.read(out / path.name, as_version=4)
-    claims = [output.metadata["stepe_lite_claim"] for _, output in _outputs(executed) if "stepe_lite_claim" in output.get("metadata", {})]
+    claims = [
+        output.metadata["stepe_lite_claim"]
+        for _, output in _outputs(executed)
+        if "stepe_lite_claim" in output.get("metadata", {})
+    ]
     error = error or _broken_claim(executed) or _widget_error(executed)
     entry = {"name": path.stem, "seconds": round(seconds, 1), "ok": error is None, "error": error, "claims": claims}
     return entry, executed
@@ -179,13 +190,21 @@ def _widget_error(notebook):
 
 
 def _save(path, executed):
-    """Put the outputs of `executed` into the notebook at `path`, without what papermill adds or what changes each time."""
+    """Put the outputs of `executed` into the notebook at `path`, without what papermill adds.
+
+    The picture of a cell tagged "readme" also goes to figures/ beside the notebook.
+    """
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
     for cell, done in zip(notebook.cells, executed.cells, strict=True):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = done.outputs, done.execution_count
+        if "readme" in cell.metadata.get("tags", []):
+            (png,) = [output.data["image/png"] for output in done.outputs if "image/png" in output.get("data", {})]
+            validate.folder("figures", path.parent / "figures")
+            with written_beside(path.parent / "figures" / f"{path.stem}.png") as partial:
+                partial.write_bytes(base64.b64decode(png))
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -207,13 +226,14 @@ def _page(notebook, title):
 def _index(entries):
     rows = "".join(
         f'<tr><td><a href="{e["name"]}.html">{e["name"]}</a></td><td>{e["seconds"]:.0f} s</td>'
-        f"<td>{sum(c['holds'] for c in e['claims'])} of {len(e['claims'])}</td><td>{html.escape(e['error'] or '')}</td></tr>"
+        f"<td>{sum(c['holds'] for c in e['claims'])} of {len(e['claims'])}</td><td>{escape(e['error'] or '')}</td></tr>"
         for e in entries
     )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Learning with noisy labels</title>'
-        "<style>body{font:16px sans-serif;max-width:50em;margin:3em auto}td,th{padding:.3em 1em;text-align:left}</style>"
-        f"<h1>Learning with noisy labels</h1><table><tr><th>Notebook<th>Run time<th>Claims that hold<th></tr>{rows}</table>"
+        "<style>body{font:16px sans-serif;max-width:50em;margin:3em auto}td,th{padding:.3em 1em;text-align:left}"
+        "</style><h1>Learning with noisy labels</h1><table><tr><th>Notebook<th>Run time<th>Claims that hold<th></tr>"
+        f"{rows}</table>"
     )
 
 

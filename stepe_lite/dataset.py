@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import validate
+from . import seeding, validate
 from .noise import transition_matrix
 
 
@@ -46,7 +46,9 @@ class Dataset:
             self._check_labels("clean_labels", self.clean_labels, len(self.images))
         empty = (torch.bincount(self.labels, minlength=len(self.classes)) == 0).nonzero().flatten().tolist()
         if empty:
-            raise ValueError(f"labels has no samples of class {self.classes[empty[0]]!r} ({empty[0]}): every class needs one.")
+            raise ValueError(
+                f"labels has no samples of class {self.classes[empty[0]]!r} ({empty[0]}): every class needs one."
+            )
 
     def _check_labels(self, name, labels, n):
         if labels.dtype != torch.int64:
@@ -63,7 +65,8 @@ class Dataset:
     def __repr__(self):
         shape = "×".join(map(str, self.images.shape[1:]))
         wrong = "" if self.clean_labels is None else f", {self.noise_rate:.1%} of the labels wrong"
-        return f"Dataset({self.name}: {len(self):,} training and {len(self.test_labels):,} test images {shape}, {len(self.classes)} classes{wrong})"
+        sizes = f"{len(self):,} training and {len(self.test_labels):,} test images {shape}"
+        return f"Dataset({self.name}: {sizes}, {len(self.classes)} classes{wrong})"
 
     @property
     def is_mislabeled(self):
@@ -85,11 +88,9 @@ class Dataset:
 
         The present labels become the clean ones. Same seed, same labels. The test set is not touched.
         """
-        validate.whole("seed", seed)
         if self.clean_labels is not None and self.is_mislabeled.any():
             raise ValueError(f"{self.name} has {self.noise_rate:.1%} wrong labels already: call .cleaned() first.")
-        generator = torch.Generator().manual_seed(seed)
-        noisy = model(self.labels, self.images, len(self.classes), generator)
+        noisy = model(self.labels, self.images, len(self.classes), seeding.generator("noise", seed))
         return replace(self, labels=noisy, clean_labels=self.labels, name=f"{self.name}+{model!r}")
 
     def cleaned(self):
@@ -103,7 +104,7 @@ class Dataset:
     def subset(self, n, seed):
         """A random subset of n training samples, in their old order. The test set stays whole."""
         validate.whole("n", n, least=1, most=len(self))
-        chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(validate.whole("seed", seed)))[:n]
+        chosen = torch.randperm(len(self), generator=seeding.generator("subset", seed))[:n]
         return self._take(chosen.sort().values, f"{self.name}[{n}]")
 
     def split_validation(self, fraction, seed):
@@ -113,7 +114,7 @@ class Dataset:
         """
         m = round(validate.fraction("fraction", fraction) * len(self))
         validate.whole("the number of validation samples", m, least=1, most=len(self) - 1)
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(validate.whole("seed", seed)))
+        order = torch.randperm(len(self), generator=seeding.generator("validation", seed))
         train, held_out = order[m:].sort().values, order[:m].sort().values
         return self._take(train, f"{self.name} training"), self._take(held_out, f"{self.name} validation")
 
@@ -123,11 +124,15 @@ class Dataset:
 
     def _known_clean_labels(self):
         if self.clean_labels is None:
-            raise ValueError(f"the clean labels of {self.name} are unknown, so it cannot be said which labels are wrong.")
+            raise ValueError(
+                f"the clean labels of {self.name} are unknown, so it cannot be said which labels are wrong."
+            )
         return self.clean_labels
 
     @classmethod
-    def from_arrays(cls, images, labels, *, classes=None, clean_labels=None, test_images=None, test_labels=None, name="arrays"):
+    def from_arrays(
+        cls, images, labels, *, classes=None, clean_labels=None, test_images=None, test_labels=None, name="arrays"
+    ):
         """Your own data: arrays or tensors with the shapes given at `Dataset`.
 
         `labels` may be any whole-number type. `classes` defaults to "0", "1", …, the largest label.
@@ -171,7 +176,9 @@ def _check_images(name, images):
         hint = " (channels last? permute them)" if images.ndim == 4 else ""
         raise ValueError(f"{name} has shape {tuple(images.shape)}, but must be (n, channels, height, width){hint}.")
     if images.shape[1] > 4 >= images.shape[3]:
-        raise ValueError(f"{name} has shape {tuple(images.shape)}: channels come second, so permute it to (n, channels, height, width).")
+        raise ValueError(
+            f"{name} has shape {tuple(images.shape)}: it must be (n, channels, height, width), so permute it."
+        )
 
 
 def _images(images):
@@ -191,10 +198,14 @@ def _read_folder(path, size):
 
     if not Path(path).is_dir():
         raise FileNotFoundError(f"path is {str(path)!r}, but must be a folder with one sub-folder of images a class.")
-    resize = [v2.Resize((size, size), antialias=True)] if size is not None and validate.whole("size", size, least=1) else []
+    resize = (
+        [v2.Resize((size, size), antialias=True)] if size is not None and validate.whole("size", size, least=1) else []
+    )
     folder = ImageFolder(path, transform=v2.Compose([v2.PILToTensor(), *resize]))
     images = [image for image, _ in folder]
     if len({image.shape for image in images}) > 1:
         shapes = sorted({f"{image.shape[2]}×{image.shape[1]}" for image in images})
-        raise ValueError(f"size is None, but the images come in {len(shapes)} sizes ({', '.join(shapes[:3])}): pass size=32, say.")
+        raise ValueError(
+            f"size is None, but the images come in {len(shapes)} sizes ({', '.join(shapes[:3])}): pass size=32, say."
+        )
     return torch.stack(images), torch.tensor(folder.targets), folder.classes

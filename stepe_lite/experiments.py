@@ -83,7 +83,11 @@ def paired_difference(runs, method, against="standard", column="accuracy_last"):
 
     table = runs.pivot(index="seed", columns="method", values=column)
     difference = (table[method] - table[against]).dropna()
-    half = t.ppf(0.975, len(difference) - 1) * difference.std() / np.sqrt(len(difference)) if len(difference) > 1 else np.nan
+    half = (
+        t.ppf(0.975, len(difference) - 1) * difference.std() / np.sqrt(len(difference))
+        if len(difference) > 1
+        else np.nan
+    )
     return difference.mean(), difference.mean() - half, difference.mean() + half
 
 
@@ -91,16 +95,22 @@ def summary(runs):
     """One row a method: mean ± standard deviation over the seeds (in %), gain over standard, cost. All of it text."""
     table = {}
     for method, of_method in runs.groupby("method", sort=False):
-        row = {"test accuracy, last epoch": _percent(of_method.accuracy_last)}
-        if "standard" in set(runs.method) and method != "standard":
-            mean, low, high = paired_difference(runs, method)
-            interval = "" if np.isnan(low) else f" [{100 * low:+.1f}, {100 * high:+.1f}]"
-            row["gain over standard [95 %]"] = f"{100 * mean:+.1f}{interval}"
-        row["best epoch on test (not attainable)"] = _percent(of_method.accuracy_best)
-        row |= {"precision": _percent(of_method.precision), "recall": _percent(of_method.recall)}
-        row["seconds"] = f"{of_method.seconds.mean():.1f}"
-        table[method] = row
-    return pd.DataFrame(table).T.fillna("–").rename_axis("method")
+        table[method] = {
+            "test accuracy, last epoch": _percent(of_method.accuracy_last),
+            "gain over standard [95 %]": _gain(runs, method),
+            "best epoch on test (not attainable)": _percent(of_method.accuracy_best),
+            "precision": _percent(of_method.precision),
+            "recall": _percent(of_method.recall),
+            "seconds": f"{of_method.seconds.mean():.1f}",
+        }
+    return pd.DataFrame(table).T.rename_axis("method")
+
+
+def _gain(runs, method):
+    if method == "standard" or "standard" not in set(runs.method):
+        return "–"
+    mean, low, high = paired_difference(runs, method)
+    return f"{100 * mean:+.1f}" + ("" if np.isnan(low) else f" [{100 * low:+.1f}, {100 * high:+.1f}]")
 
 
 def _percent(values):

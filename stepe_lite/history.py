@@ -68,7 +68,7 @@ class History:
 def written_beside(path):
     """Give a temporary path in the folder of `path`; rename it to `path` when the block ends well, else remove it."""
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")  # writers look at the suffix
     try:
         yield partial
         partial.replace(path)

@@ -5,6 +5,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from . import models
 from .batches import Images, crop_and_flip
@@ -33,6 +34,9 @@ class Learner:
         self._lr_at = lambda done: lr * LR_SCHEDULES[lr_schedule](done)
         self.optimizer, self._began_at = self._new_optimizer(), 0.0
         self._fresh = copy.deepcopy(self.net.state_dict())
+        # Matrices this small cost more to share among threads than to multiply: ten times more on a busy machine.
+        small = sum(p.numel() for p in self.net.parameters()) < 1_000_000
+        self.threads = 1 if small and not any(isinstance(m, nn.Conv2d) for m in self.net.modules()) else None
 
     def restart(self, done):
         """Go back to the initial weights when the share `done` of the run is over; the learning rate starts again."""

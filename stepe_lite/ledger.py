@@ -74,8 +74,8 @@ class Ledger:
         """Note the losses of one batch: `index` int (b,), `loss` (b,) before any reduction. Keeps no gradient."""
         if loss.shape != index.shape or loss.ndim != 1:
             raise ValueError(
-                f"loss has shape {tuple(loss.shape)} for {tuple(index.shape)} indices, but must hold one loss a sample: "
-                'use reduction="none".'
+                f"loss has shape {tuple(loss.shape)} for {tuple(index.shape)} indices, but must be "
+                'one loss a sample: use reduction="none".'
             )
         self._latest[index.to(self._latest.device)] = loss.detach().to(self._latest)
 

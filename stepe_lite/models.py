@@ -1,6 +1,7 @@
 """Networks: two small ones for laptops and ResNet-18 with both stems. Any other nn.Module works as well."""
 
 from functools import partial
+from itertools import pairwise
 
 from torch import nn
 
@@ -21,13 +22,13 @@ def mlp(classes=10, shape=(1, 8, 8), hidden=256):
 
 
 def small_cnn(classes=10, shape=(3, 32, 32), width=32):
-    """Three convolution blocks (width, 2 · width, 4 · width channels), each halving the image, then one linear layer."""
+    """Three convolution blocks (width, 2 · width, 4 · width channels), each halving the image, and a linear layer."""
     if min(shape[1:]) < 8:
         raise ValueError(f"shape is {tuple(shape)}, but small_cnn halves an image three times: at least 8 × 8 pixels.")
     channels = [shape[0], width, 2 * width, 4 * width]
     blocks = [
         layer
-        for before, after in zip(channels, channels[1:])
+        for before, after in pairwise(channels)
         for layer in (
             nn.Conv2d(before, after, 3, padding=1, bias=False),
             nn.BatchNorm2d(after),
@@ -42,7 +43,7 @@ def resnet18(classes=10, stem="cifar", shape=(3, 32, 32)):
     """torchvision's ResNet-18, not pretrained.
 
     stem="imagenet" keeps its 7×7 convolution of stride 2 and its max-pooling, which shrink a 32×32 image to 8×8 before
-    the first block. stem="cifar" has a 3×3 convolution of stride 1 and no pooling instead (He et al. 2016, section 4.2).
+    the first block. stem="cifar" has a 3×3 convolution of stride 1 and no pooling (He et al. 2016, section 4.2).
     """
     from torchvision.models import resnet18 as build
 

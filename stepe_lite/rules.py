@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from . import validate
+from . import seeding, validate
 from .ranking import exclude_highest, moving_average, soft_weights
 from .schedules import Schedule, constant
 
@@ -202,7 +202,7 @@ class RandomExclusion:
         losses = _as_losses(losses)
         if len(losses) == 0:
             return _everything(losses)
-        scores = torch.rand(losses.shape[1], generator=torch.Generator().manual_seed(self.seed))
+        scores = torch.rand(losses.shape[1], generator=seeding.generator("random exclusion", self.seed))
         return exclude_highest(scores.to(losses.device), self.schedule(epoch))
 
 

@@ -6,16 +6,14 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
-from . import validate
+from . import seeding, validate
 from .batches import Images
 from .history import History, written_beside
 from .learner import DEFAULT_LR, LR_SCHEDULES, OPTIMIZERS, Learner
 from .ledger import Ledger
-
 
 COLUMNS = (
     "train_loss", "test_accuracy", "validation_accuracy", "excluded_fraction", "precision", "recall",
@@ -59,9 +57,9 @@ def fit(
     Parameters
     ----------
     data : Dataset; `data.labels` is what is trained on, clean labels serve the log alone
-    model : "mlp", "small_cnn", "resnet18", "resnet18-imagenet", an nn.Module (trained in place) or a function giving one
+    model : "mlp", "small_cnn", "resnet18", "resnet18-imagenet", an nn.Module (trained in place) or a function
     rule : see `rules`
-    epochs, steps : train for so many epochs (default 60), or for so many optimiser steps, however many epochs that takes
+    epochs, steps : train for so many epochs (default 60), or for so many optimiser steps in however many epochs
     batch_size : largest batch; an epoch is cut into batches of nearly equal size
     lr : learning rate; default 0.05 for "sgd" (Nesterov momentum 0.9), 0.001 for "adam"
     lr_schedule : "cosine" (to 0 over the run) or "constant"
@@ -76,12 +74,18 @@ def fit(
     """
     from tqdm.auto import tqdm
 
-    run = _Run(**{name: value for name, value in locals().items() if name != "tqdm"})
-    if checkpoint is not None and Path(checkpoint).exists():
-        run.resume(checkpoint)
+    run = _Run(
+        data, model, rule, epochs=epochs, steps=steps, batch_size=batch_size, lr=lr, optimizer=optimizer,
+        lr_schedule=lr_schedule, weight_decay=weight_decay, seed=seed, device=device, augment=augment,
+        rescore_every=rescore_every, validation=validation,
+    )  # fmt: skip
+    if checkpoint is not None:
+        validate.folder("the folder of checkpoint", Path(checkpoint).parent)
+        if Path(checkpoint).exists():
+            run.resume(checkpoint)
     unit = "step" if run.by_steps else "epoch"
     bar = tqdm(total=run.length, initial=run.done, unit=unit, disable=not progress, leave=False)
-    with isolated_randomness(run.learner.device), bar:
+    with _isolated(run.learner.device, run.learner.threads), bar:
         while run.done < run.length:
             run.one_epoch()
             if checkpoint is not None:
@@ -95,7 +99,7 @@ class _Run:
     """One training run: a learner, a ledger, and the position in the run, which is the length of the log."""
 
     def __init__(self, data, model, rule, *, epochs, steps, batch_size, lr, optimizer, lr_schedule, weight_decay, seed,
-                 device, augment, rescore_every, validation, checkpoint, progress):  # fmt: skip
+                 device, augment, rescore_every, validation):  # fmt: skip
         validate.choice("optimizer", optimizer, OPTIMIZERS)
         validate.choice("lr_schedule", lr_schedule, LR_SCHEDULES)
         if epochs is not None and steps is not None:
@@ -117,22 +121,20 @@ class _Run:
             "lr_schedule": lr_schedule,
             "augment": bool(augment),
         }
-        if checkpoint is not None:
-            validate.folder("the folder of checkpoint", Path(checkpoint).parent)
         device = _device(device)
 
         rule = rule.for_labels(data.labels) if hasattr(rule, "for_labels") else rule
         self.ledger = Ledger(len(data), rule, rescore_every=rescore_every, device=device)
         self.restart_epoch = getattr(rule, "restart_epoch", None)
-        with isolated_randomness(device):
-            torch.manual_seed(self.seed)
+        with _isolated(device):
+            torch.manual_seed(seeding.number("model", self.seed))
             self.learner = Learner(data, model, device, **settings)
         like = self.learner.images
         self.test = Images(data.test_images, device, like), data.test_labels.to(device)
         self.validation = validation and (Images(validation.images, device, like), validation.labels.to(device))
         self.mislabeled = None if data.clean_labels is None else data.is_mislabeled.to(device)
         self.log, self.config = [], {
-            "data": data.name, "n": len(data), "data_digest": _digest(data), "rule": repr(rule),
+            "data": data.name, "n": len(data), "data_digest": _digest(data), "rule": getattr(rule, "__qualname__", repr(rule)),
             "model": model if isinstance(model, str) else type(self.learner.net).__name__,
             "parameters": sum(p.numel() for p in self.learner.net.parameters()), name: self.length,
             "batch_size": batch_size, **settings, "seed": seed, "device": str(device), "rescore_every": rescore_every,
@@ -147,7 +149,7 @@ class _Run:
     def one_epoch(self):
         epoch = len(self.log)
         # Each epoch has its own seed, so that a resumed run needs no saved generator.
-        torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
+        torch.manual_seed(seeding.number("epoch", self.seed, epoch))
         if epoch == self.restart_epoch:
             self.learner.restart(self.done / self.length)
         started = time.perf_counter()
@@ -233,8 +235,12 @@ def _digest(data):
 
 
 @contextmanager
-def isolated_randomness(device):
-    """Leave the caller's random numbers as they were, and take only deterministic convolutions on a GPU."""
-    devices = [device] if device.type == "cuda" else []
+def _isolated(device, threads=None):
+    """Leave the caller's random numbers and thread count as they were; on a GPU, deterministic convolutions only."""
+    before, devices = torch.get_num_threads(), [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-        yield
+        torch.set_num_threads(threads or before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

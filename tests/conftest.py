@@ -1,0 +1,36 @@
+"""Fixtures for all tests. The user's own data files are out of reach, except in tests marked `cifar`."""
+
+import shutil
+
+import pytest
+
+from stepe_lite import files, load
+
+
+@pytest.fixture(autouse=True)
+def own_places(request, tmp_path_factory):
+    """Point $STEPE_LITE_DATA and the per-user cache at empty folders."""
+    if request.node.get_closest_marker("cifar"):
+        yield
+        return
+    empty = tmp_path_factory.mktemp("places")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STEPE_LITE_DATA", str(empty / "data"))
+        patch.setattr(files, "cache", lambda: empty / "cache")
+        yield
+    shutil.rmtree(empty)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return load("digits")
+
+
+@pytest.fixture(scope="session")
+def cifar_folder():
+    """The folder with the real CIFAR and CIFAR-N files."""
+    wanted = files.needed("cifar10n-worse") | files.needed("cifar100n")
+    for folder in files.places():
+        if all((folder / path).is_file() for path in wanted):
+            return folder
+    pytest.skip("the CIFAR and CIFAR-N files are neither in $STEPE_LITE_DATA nor in the per-user cache")

@@ -1,0 +1,339 @@
+"""The command `stepe-lite`: what it prints, what it refuses, and with which exit status."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import entry_points
+
+import nbformat
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from nbformat.v4 import new_code_cell, new_notebook
+
+from stepe_lite import History, __version__, datasets
+from stepe_lite.cli import NOISE, RULES, main
+
+FAILED, MISTYPED, INTERRUPTED = 1, 2, 130
+
+# Small enough for a second a run.
+SMALL = ["train", "--subset", "300", "--epochs", "2", "--seeds", "2", "--noise", "symmetric"]
+
+
+def stepe_lite(*arguments):
+    """Run the command in this process; `output` is what a terminal would show."""
+    result = CliRunner().invoke(main, [str(each) for each in arguments])
+    assert "Traceback" not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def process(*arguments, **settings):
+    """Start the command as a real process."""
+    command = [sys.executable, "-m", "stepe_lite", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings)
+
+
+def notebook(path, *cells, parameters=""):
+    first = new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(new_notebook(cells=[first, *map(new_code_cell, cells)], metadata=kernel), path)
+    return path
+
+
+# --- the command itself ---
+
+
+def test_python_m_stepe_lite_says_its_version(tmp_path):
+    running = process("--version", cwd=tmp_path)
+    out, err = running.communicate(timeout=200)
+    assert running.returncode == 0 and __version__ in out and err == ""
+
+
+def test_the_installed_command_is_the_same(tmp_path):
+    (script,) = entry_points(group="console_scripts", name="stepe-lite")
+    assert script.load() is main
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["train"], ["data"], ["doctor"]], ids=" ".join)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_is_there(command, option):
+    result = stepe_lite(*command, option)
+    assert result.exit_code == 0 and result.output.startswith("Usage:")
+
+
+def test_help_names_every_command():
+    shown = stepe_lite("--help").output
+    assert all(command in shown for command in ("run", "train", "data", "doctor"))
+
+
+def test_help_of_train_names_every_rule_and_noise():
+    shown = "".join(stepe_lite("train", "--help").output.split())  # names may be wrapped at a hyphen
+    assert all(name in shown for name in [*RULES, *NOISE, "all"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["trian"],
+        ["train", "--rul", "all"],
+        ["train", "--epochs", "many"],
+        ["run", "-p", "seeds"],
+        ["train", "digits", "x"],
+    ],
+    ids=" ".join,
+)
+def test_a_usage_error_exits_with_2(arguments):
+    result = stepe_lite(*arguments)
+    assert result.exit_code == MISTYPED and "Error" in result.output
+
+
+# --- train ---
+
+
+def test_train_prints_the_table_of_one_rule():
+    result = stepe_lite(*SMALL)
+    assert result.exit_code == 0
+    assert "Step-E" in result.output and "standard" not in result.output.splitlines()[-1]
+    for text in ("40.0% of the labels wrong", "not attainable", "±", "precision", "recall", "seconds", "seeds 0 to 1"):
+        assert text in result.output
+
+
+def test_train_prints_the_table_of_all_rules():
+    result = stepe_lite(*SMALL, "--rule", "all")
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    for name in RULES.values():
+        assert any(line.startswith(name) for line in lines), name
+    assert "gain over standard" in result.output
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_train_knows_every_rule(rule):
+    result = stepe_lite(*SMALL, "--epochs", "1", "--seeds", "1", "--rule", rule)
+    assert result.exit_code == 0 and RULES[rule] in result.output
+
+
+@pytest.mark.parametrize("name", NOISE)
+def test_train_knows_every_noise(name):
+    result = stepe_lite(*SMALL, "--epochs", "1", "--seeds", "1", "--noise", name)
+    assert result.exit_code == 0 and (" 0.0% of the labels wrong" in result.output) == (name == "none")
+
+
+def test_train_says_that_the_true_noise_rate_is_a_privilege():
+    assert "a privilege" in stepe_lite(*SMALL, "--seeds", "1").output
+    assert "a privilege" not in stepe_lite(*SMALL, "--seeds", "1", "--final", "0.3").output
+
+
+def test_train_knows_steps_and_the_other_options():
+    options = [
+        "--rate",
+        "0.2",
+        "--model",
+        "small_cnn",
+        "--schedule",
+        "cosine",
+        "--warmup",
+        "1",
+        "--ramp",
+        "2",
+        "--lr",
+        "0.1",
+    ]
+    more = ["--augment", "--rescore-every", "2", "--batch-size", "50", "--optimizer", "adam", "--device", "cpu"]
+    result = stepe_lite("train", "--subset", 300, "--noise", "pair_flip", "--steps", 3, "--seeds", 1, *options, *more)
+    assert result.exit_code == 0
+    assert "cosine(warmup=1, ramp=2" in result.output and "small_cnn" in result.output
+
+
+def test_out_keeps_the_runs_and_the_same_command_goes_on_from_them(tmp_path):
+    first = stepe_lite(*SMALL, "--rule", "all", "--out", tmp_path / "new")
+    assert first.exit_code == 0
+    table = pd.read_csv(tmp_path / "new" / "table.csv")
+    assert len(table) == 2 * len(RULES) and table.seed.nunique() == 2
+    histories = sorted((tmp_path / "new").glob("*.npz"))
+    assert len(histories) == 2 * len(RULES) and all(len(History.load(path).log) == 2 for path in histories)
+    checkpoints = {path: path.stat().st_mtime_ns for path in (tmp_path / "new").glob("*.checkpoint")}
+    second = stepe_lite(*SMALL, "--rule", "all", "--out", tmp_path / "new")
+    assert second.output == first.output  # the seconds too: nothing was trained again
+    assert {path: path.stat().st_mtime_ns for path in checkpoints} == checkpoints
+
+
+def test_out_of_another_command_is_refused(tmp_path):
+    stepe_lite(*SMALL, "--seeds", "1", "--out", tmp_path)
+    result = stepe_lite(*SMALL, "--seeds", "1", "--out", tmp_path, "--lr", "0.1")
+    assert result.exit_code != 0 and "another configuration: lr 0.05, not 0.1" in result.output
+
+
+def test_training_that_diverges_says_at_which_epoch():
+    result = stepe_lite(*SMALL, "--seeds", "1", "--lr", "1e6")
+    assert result.exit_code == FAILED and "at epoch 0: try a smaller learning rate" in result.output
+
+
+# --- what was typed is wrong ---
+
+
+@pytest.mark.parametrize(
+    "arguments, closest",
+    [
+        (["train", "digit"], "digits"),
+        (["train", "cifar10-worse"], "cifar10n-worse"),
+        ([*SMALL, "--rule", "step_e"], "step-e"),
+        ([*SMALL, "--rule", "oracle-clan"], "oracle-clean"),
+        ([*SMALL, "--model", "mpl"], "mlp"),
+        ([*SMALL, "--noise", "symetric"], "symmetric"),
+        ([*SMALL, "--schedule", "linar"], "linear"),
+        ([*SMALL, "--optimizer", "addam"], "adam"),
+        (["data", "fashionmnist"], "fashion-mnist"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[-1],
+)
+def test_an_unknown_name_is_refused_with_the_closest_match(arguments, closest):
+    result = stepe_lite(*arguments)
+    assert result.exit_code == MISTYPED and f"Did you mean {closest!r}?" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--rate", "1.5"], "rate is 1.5, but must be a number from 0 up to (not including) 1"),
+        (["--rate", "nan"], "rate is nan"),
+        (["--rate", "1.5", "--noise", "none"], "rate is 1.5"),
+        (["--final", "1"], "final is 1"),
+        (["--final", "0.9999"], "final is 0.9999, which would exclude all 300 samples"),
+        (["--final", "0.9999", "--rule", "loss-truncation"], "which would exclude all 300 samples"),
+        (["--final", "0.9999", "--rule", "one-shot"], "which would exclude all 300 samples"),
+        (["--warmup", "-1"], "warmup is -1"),
+        (["--epochs", "0"], "epochs is 0, but must be a whole number, at least 1"),
+        (["--steps", "10"], "only one of them"),
+        (["--seeds", "0"], "--seeds is 0"),
+        (["--batch-size", "5000"], "batch_size is 5000, but must be a whole number, from 1 to 300"),
+        (["--lr", "-1"], "lr is -1"),
+        (["--lr", "nan"], "lr is nan"),
+        (["--subset", "5000"], "n is 5000, but must be a whole number, from 1 to 1297"),
+        (["--subset", "5"], "has no samples of class"),
+        (["--rescore-every", "0"], "rescore_every is 0"),
+        (["--device", "gpu"], "device is 'gpu'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_bad_value_is_refused(arguments, message):
+    result = stepe_lite(*SMALL, *arguments)
+    assert result.exit_code == MISTYPED and message in result.output
+
+
+@pytest.mark.parametrize("command", [SMALL, ["run", "nowhere.ipynb"]], ids=["train", "run"])
+def test_an_unwritable_out_is_refused(tmp_path, command):
+    (tmp_path / "file").write_text("a regular file")
+    arguments = [notebook(tmp_path / "one.ipynb") if each == "nowhere.ipynb" else each for each in command]
+    result = stepe_lite(*arguments, "--out", tmp_path / "file" / "out")
+    assert result.exit_code in (FAILED, MISTYPED) and "but must be a folder that can be written to" in result.output
+
+
+# --- data and doctor ---
+
+
+def test_data_lists_every_data_set():
+    result = stepe_lite("data")
+    lines = dict(line.split(maxsplit=1) for line in result.output.splitlines())
+    assert result.exit_code == 0 and tuple(lines) == datasets.names()
+    assert lines["digits"] == "embedded" and "stepe-lite data cifar100n --download" in lines["cifar100n"]
+
+
+def test_digits_need_no_download():
+    result = stepe_lite("data", "digits")
+    assert result.exit_code == 0 and "embedded" in result.output
+
+
+@pytest.mark.parametrize("command", [["data"], ["train"]], ids=" ".join)
+def test_missing_data_are_one_message_with_all_that_helps(tmp_path, command):
+    result = stepe_lite(*command, "cifar10n-worse", "--root", tmp_path / "mine")
+    assert result.exit_code == FAILED
+    for text in ("CIFAR-10_human.pt", "data_batch_1", "MB", str(tmp_path / "mine"), "STEPE_LITE_DATA", "by hand"):
+        assert text in result.output
+    assert "stepe-lite data cifar10n-worse --download" in result.output
+
+
+def test_a_damaged_file_is_shown_with_its_hash(tmp_path):
+    for path in datasets.files.needed("cifar100n"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(b"damaged")
+    result = stepe_lite("data", "cifar100n", "--root", tmp_path)
+    assert result.exit_code == FAILED
+    assert "damaged" in result.output and hashlib.md5(b"damaged").hexdigest() in result.output
+
+
+def test_doctor_finds_nothing_to_mend_here():
+    result = stepe_lite("doctor")
+    assert result.exit_code == 0, result.output
+    for text in ("Python 3.", "✓ torch", "✓ papermill", "device:", "data digits: embedded", "data cifar10: missing"):
+        assert text in result.output
+    assert "✗" not in result.output
+
+
+# --- run ---
+
+
+def test_run_reports_every_notebook_and_exits_with_1_if_one_fails(tmp_path):
+    bad = notebook(tmp_path / "01_bad.ipynb", "1 / 0")
+    good = notebook(tmp_path / "02_good.ipynb", "print(seeds)", parameters="seeds = 2")
+    result = stepe_lite("run", bad, good, "-p", "seeds", "7", "--out", tmp_path / "out", "--html")
+    assert result.exit_code == FAILED
+    assert "✗ 01_bad" in result.output and "ZeroDivisionError: division by zero" in result.output
+    assert "✓ 02_good" in result.output and str(tmp_path / "out") in result.output
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert [each["ok"] for each in report["notebooks"]] == [False, True]
+    assert (tmp_path / "out" / "index.html").exists()
+    assert nbformat.read(tmp_path / "out" / "02_good.ipynb", as_version=4).cells[-1].outputs[0].text == "7\n"
+
+
+def test_run_exits_with_0_if_all_is_well_and_saves_on_demand(tmp_path):
+    good = notebook(tmp_path / "good.ipynb", "print('saved')")
+    assert stepe_lite("run", good, "--out", tmp_path / "out", "--save").exit_code == 0
+    assert nbformat.read(good, as_version=4).cells[-1].outputs[0].text == "saved\n"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["-p", "seed", "7"], "Did you mean 'seeds'?"),
+        (["-p", "seeds", "7", "--save"], "save is set together with parameters"),
+        (["99_nowhere"], "notebook is '99_nowhere'"),
+    ],
+    ids=["unknown parameter", "save with parameters", "unknown notebook"],
+)
+def test_run_refuses_before_anything_runs(tmp_path, arguments, message):
+    path = notebook(tmp_path / "one.ipynb", f"open({str(tmp_path / 'it ran')!r}, 'w')", parameters="seeds = 2")
+    result = stepe_lite("run", path, *arguments, "--out", tmp_path / "out")
+    assert result.exit_code == MISTYPED and message in result.output
+    assert not (tmp_path / "it ran").exists()
+
+
+# --- Ctrl-C ---
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_leaves_nothing_half_written_and_the_same_command_finishes(tmp_path):
+    out = tmp_path / "out"
+    command = ["train", "--subset", 300, "--batch-size", 300, "--epochs", 400, "--seeds", 1, "--noise", "symmetric"]
+    # A shell that runs the tests in the background may have told its children to ignore Ctrl-C.
+    listen = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    running = process(*command, "--out", out, **listen)
+    while running.poll() is None and not list(out.glob("*.checkpoint")):
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=100)
+    assert running.returncode == INTERRUPTED, err
+    assert "Interrupted" in err and "Traceback" not in err
+    (checkpoint,) = out.iterdir()  # no table, no history, no temporary file
+    assert checkpoint.suffix == ".checkpoint"
+
+    result = stepe_lite(*command, "--out", out)
+    assert result.exit_code == 0, result.output
+    (history,) = out.glob("*.npz")
+    assert len(History.load(history).log) == 400
+    assert not [path for path in out.iterdir() if "partial" in path.name]

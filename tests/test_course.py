@@ -1,0 +1,354 @@
+"""Running notebooks: claims that keep numbers true, failures that do not stop the rest, and a report of it all."""
+
+import json
+import math
+import os
+
+import nbformat
+import papermill
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from stepe_lite import course
+from stepe_lite.course import ClaimBroken, claim
+
+
+def write(path, *cells, parameters=None):
+    """A notebook of code cells at `path`; `parameters` is the source of its parameters cell, the first."""
+    first = [] if parameters is None else [new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(new_notebook(cells=[*first, *map(new_code_cell, cells)], metadata=kernel), path)
+    return path
+
+
+def texts(notebook):
+    """All that the cells of a notebook printed or showed, as one text."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+
+
+# --- claims ---
+
+
+@pytest.fixture
+def at_home(monkeypatch):
+    for name in ("CI", "STEPE_LITE_CLAIMS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    "value, band, holds",
+    [
+        (0.25, {"above": 0.1}, True),
+        (0.25, {"below": 0.3}, True),
+        (0.25, {"above": 0.1, "below": 0.3}, True),
+        (0.05, {"above": 0.1, "below": 0.3}, False),
+        (0.35, {"above": 0.1, "below": 0.3}, False),
+        (0.1, {"above": 0.1}, False),
+        (0.1, {"below": 0.1}, False),
+        (-1, {"above": 0}, False),
+        (math.nan, {"above": 0}, False),
+        (math.nan, {"below": 0}, False),
+    ],
+)
+def test_a_claim_holds_inside_its_open_band(at_home, capsys, value, band, holds):
+    claim("the gain", value, **band)
+    assert capsys.readouterr().out.startswith("✓ the gain" if holds else "✗ the gain")
+
+
+def test_a_claim_prints_one_line_with_the_value_and_the_band(at_home, capsys):
+    claim("the gain", 0.24681, above=0.1, below=0.5)
+    assert capsys.readouterr().out == "✓ the gain: 0.2468 (above 0.1 and below 0.5)\n"
+    claim("the gain", 0.04, above=0.1)
+    assert capsys.readouterr().out == "✗ the gain: 0.04 (expected above 0.1)\n"
+
+
+def test_a_claim_without_a_band_is_refused(at_home):
+    with pytest.raises(ValueError, match="'the gain' has no band"):
+        claim("the gain", 1.0)
+
+
+def test_in_ci_a_broken_claim_raises(at_home, monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    claim("the gain", 0.2, above=0.1)
+    with pytest.raises(ClaimBroken, match=r"the gain: 0\.04"):
+        claim("the gain", 0.04, above=0.1)
+
+
+def test_in_ci_a_broken_claim_goes_on_where_the_runner_collects_it(at_home, monkeypatch, capsys):
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("STEPE_LITE_CLAIMS", "collect")
+    claim("the gain", 0.04, above=0.1)
+    assert "✗" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ci", ["true", None])
+def test_plain_papermill_fails_on_a_broken_claim_in_ci_only(at_home, monkeypatch, tmp_path, ci):
+    path = write(tmp_path / "broken.ipynb", "from stepe_lite.course import claim\nclaim('the gain', 0.04, above=0.1)")
+    if ci is None:
+        done = papermill.execute_notebook(path, tmp_path / "out.ipynb", progress_bar=False)
+        assert texts(done) == "✗ the gain: 0.04 (expected above 0.1)"
+    else:
+        monkeypatch.setenv("CI", ci)
+        with pytest.raises(papermill.PapermillExecutionError, match="ClaimBroken"):
+            papermill.execute_notebook(path, tmp_path / "out.ipynb", progress_bar=False)
+
+
+# --- one run of a course in which much goes wrong ---
+
+FAILING = ["02_fails", "03_broken", "04_interact", "05_button"]
+
+CLAIMS = """\
+claim("unknown", float("nan"), above=0)
+claim("too low", 0.04, above=0.1)
+claim("fine", 0.5, above=0.1, below=0.9)
+"""
+
+# Tensors and NumPy numbers are what a notebook measures, and what it compares with.
+FINE = """\
+import numpy as np, torch
+from stepe_lite.course import claim
+claim("seeds", seeds, above=1)
+claim("from numpy", np.float32(0.5), above=np.float64(0.1), below=np.float32(0.9))
+claim("from torch", torch.tensor(0.5), above=torch.tensor(0.25))
+print(seeds, "seeds")
+"""
+
+
+@pytest.fixture(scope="module")
+def course_run(tmp_path_factory):
+    """A course run in CI, from another directory, with a parameter: (the report, the folder of the results)."""
+    notebooks, elsewhere = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("elsewhere")
+    paths = [
+        write(notebooks / "01_fine.ipynb", FINE, parameters="seeds = 2  # how many"),
+        write(notebooks / "02_fails.ipynb", "x = 1", "x / 0", "print('never')"),
+        write(notebooks / "03_broken.ipynb", "from stepe_lite.course import claim", CLAIMS),
+        write(
+            notebooks / "04_interact.ipynb",
+            "from ipywidgets import interact",
+            "@interact(x=(0, 3))\ndef draw(x=1):\n    raise ValueError('inside <interact>')",
+        ),
+        write(
+            notebooks / "05_button.ipynb",
+            "from ipywidgets import Button\nbutton = Button()",
+            "@button.on_click\ndef train(_):\n    raise ValueError('inside on_click')",
+            "button.click()",
+        ),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CI", "true")
+        patch.delenv("STEPE_LITE_CLAIMS", raising=False)
+        patch.chdir(elsewhere)
+        report = course.run(paths, {"seeds": 3}, "results", html=True, progress=False)
+        assert "STEPE_LITE_CLAIMS" not in os.environ
+    return report, elsewhere / "results"
+
+
+def entry(course_run, name):
+    report, _ = course_run
+    return next(each for each in report["notebooks"] if each["name"] == name)
+
+
+def test_every_notebook_runs_whatever_happens_to_the_others(course_run):
+    report, out = course_run
+    assert [each["name"] for each in report["notebooks"]] == ["01_fine", *FAILING]
+    assert [each["ok"] for each in report["notebooks"]] == [True] + [False] * 4
+    assert {path.name for path in out.iterdir()} == {"report.json", "index.html"} | {
+        f"{name}{suffix}" for name in ["01_fine", *FAILING] for suffix in (".ipynb", ".html")
+    }
+
+
+def test_the_report_has_the_shape_of_the_design(course_run):
+    report, out = course_run
+    assert list(report) == ["notebooks"]
+    for each in report["notebooks"]:
+        assert list(each) == ["name", "seconds", "ok", "error", "claims"]
+        assert each["seconds"] > 0 and (each["error"] is None) == each["ok"]
+        for record in each["claims"]:
+            assert set(record) == {"text", "value", "above", "below", "holds"}
+    assert json.loads((out / "report.json").read_text(encoding="utf-8")) == report
+
+
+def test_the_report_is_json_that_every_reader_takes(course_run):
+    def refuse(constant):
+        pytest.fail(f"{constant} is not JSON")
+
+    json.loads((course_run[1] / "report.json").read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def test_the_claims_are_reported_with_their_values(course_run):
+    assert entry(course_run, "01_fine")["claims"] == [
+        {"text": "seeds", "value": 3.0, "above": 1, "below": None, "holds": True},
+        {"text": "from numpy", "value": 0.5, "above": 0.1, "below": pytest.approx(0.9), "holds": True},
+        {"text": "from torch", "value": 0.5, "above": 0.25, "below": None, "holds": True},
+    ]
+
+
+def test_a_broken_claim_is_an_error_and_the_later_claims_are_still_reported(course_run):
+    broken = entry(course_run, "03_broken")
+    assert broken["error"].startswith("cell 2: claim broken: ✗ unknown: nan")
+    assert [(each["text"], each["holds"]) for each in broken["claims"]] == [
+        ("unknown", False),
+        ("too low", False),
+        ("fine", True),
+    ]
+    assert [each["value"] for each in broken["claims"]] == [None, 0.04, 0.5]  # JSON has no NaN
+
+
+def test_a_failing_cell_is_named(course_run):
+    assert entry(course_run, "02_fails")["error"] == "cell 2 (In [2]): ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize("name, message", [("04_interact", "inside <interact>"), ("05_button", "inside on_click")])
+def test_an_error_in_a_widget_callback_is_a_failure(course_run, name, message):
+    assert f"ValueError: {message}" in entry(course_run, name)["error"]
+
+
+def test_a_parameter_reaches_the_notebooks_that_have_it(course_run):
+    _, out = course_run
+    assert "3 seeds" in texts(nbformat.read(out / "01_fine.ipynb", as_version=4))
+    assert "seeds" not in (out / "03_broken.ipynb").read_text(encoding="utf-8")
+
+
+def test_html_gives_a_page_each_and_an_index(course_run):
+    _, out = course_run
+    assert "3 seeds" in (out / "01_fine.html").read_text(encoding="utf-8")
+    index = (out / "index.html").read_text(encoding="utf-8")
+    assert all(f'href="{name}.html"' in index for name in ["01_fine", *FAILING])
+    assert "1 of 3" in index and "inside &lt;interact&gt;" in index
+
+
+def test_a_kernel_that_dies_does_not_stop_the_others(tmp_path):
+    dies = write(tmp_path / "01_dies.ipynb", "import os\nos._exit(1)")
+    after = write(tmp_path / "02_after.ipynb", "print('still here')")
+    report = course.run([dies, after], out=tmp_path / "out", progress=False)
+    assert [each["ok"] for each in report["notebooks"]] == [False, True]
+    assert "died" in report["notebooks"][0]["error"].lower()
+
+
+# --- saving outputs ---
+
+
+def test_save_puts_the_outputs_into_the_notebook_and_leaves_its_sources(tmp_path):
+    path = write(tmp_path / "01_hello.ipynb", "print('hello')", "2 + 2", parameters="seeds = 2  # how many")
+    before = nbformat.read(path, as_version=4)
+    before.cells.insert(0, new_markdown_cell("# Hello", id="title"))
+    nbformat.write(before, path)
+    assert course.run([path], out=tmp_path / "out", save=True, progress=False)["notebooks"][0]["ok"]
+    after = nbformat.read(path, as_version=4)
+    nbformat.validate(after)
+    assert texts(before) == "" and texts(after) == "hello\n4"
+    assert [(cell.id, cell.cell_type, cell.source) for cell in after.cells] == [
+        (cell.id, cell.cell_type, cell.source) for cell in before.cells
+    ]
+    assert [cell.metadata for cell in after.cells] == [cell.metadata for cell in before.cells]
+    assert after.metadata.stepe_lite.outputs_belong_to == course.digest(after) == course.digest(before)
+    assert "papermill" not in path.read_text(encoding="utf-8") and str(tmp_path) not in path.read_text(encoding="utf-8")
+    assert sorted(os.listdir(tmp_path)) == ["01_hello.ipynb", "out"]
+
+
+def test_saving_twice_gives_the_same_file(tmp_path):
+    path = write(tmp_path / "01_hello.ipynb", "print('hello')")
+    course.run([path], out=tmp_path / "out", save=True, progress=False)
+    first = path.read_bytes()
+    course.run([path], out=tmp_path / "out", save=True, progress=False)
+    assert path.read_bytes() == first
+
+
+def test_save_leaves_a_notebook_that_fails_as_it_was(tmp_path):
+    path = write(tmp_path / "01_fails.ipynb", "print('hello')", "1 / 0")
+    before = path.read_bytes()
+    course.run([path], out=tmp_path / "out", save=True, progress=False)
+    assert path.read_bytes() == before
+
+
+def test_the_digest_changes_with_the_sources_and_with_nothing_else(tmp_path):
+    notebook = nbformat.read(write(tmp_path / "one.ipynb", "x = 1"), as_version=4)
+    digest = course.digest(notebook)
+    notebook.cells[0].outputs = [nbformat.v4.new_output("stream", text="hello")]
+    notebook.metadata["kernelspec"]["display_name"] = "Another Python"
+    assert course.digest(notebook) == digest
+    notebook.cells[0].source = "x = 2"
+    assert course.digest(notebook) != digest
+
+
+# --- what is refused before anything runs ---
+
+
+@pytest.fixture
+def must_not_run(tmp_path):
+    """A notebook that leaves a file behind when it runs, and that file."""
+    trace = tmp_path / "it ran"
+    return write(tmp_path / "01_runs.ipynb", f"open({str(trace)!r}, 'w')", parameters="epochs = 60\nseeds = 5"), trace
+
+
+def test_an_unknown_parameter_is_refused_with_the_closest_match(must_not_run, tmp_path):
+    path, trace = must_not_run
+    with pytest.raises(ValueError, match=r"parameter is 'epoch'.* Did you mean 'epochs'\?"):
+        course.run([path], {"epoch": 3}, tmp_path / "out", progress=False)
+    assert not trace.exists()
+
+
+def test_save_with_parameters_is_refused(must_not_run, tmp_path):
+    path, trace = must_not_run
+    with pytest.raises(ValueError, match="save is set together with parameters"):
+        course.run([path], {"epochs": 3}, tmp_path / "out", save=True, progress=False)
+    assert not trace.exists()
+
+
+def test_an_unwritable_out_is_refused(must_not_run, tmp_path):
+    path, trace = must_not_run
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"out is .*but must be a folder that can be written to"):
+        course.run([path], out=tmp_path / "file" / "out", progress=False)
+    assert not trace.exists()
+
+
+def test_a_file_that_is_no_notebook_is_refused(must_not_run, tmp_path):
+    path, trace = must_not_run
+    (tmp_path / "text.ipynb").write_text("not a notebook")
+    with pytest.raises(ValueError, match=r"text\.ipynb"):
+        course.run([path, tmp_path / "text.ipynb"], out=tmp_path / "out", progress=False)
+    assert not trace.exists()
+
+
+# --- names and values ---
+
+
+@pytest.mark.parametrize("name", ["1", "01", "01_one", "01_one.ipynb"])
+def test_a_notebook_is_found_by_number_and_by_name(monkeypatch, tmp_path, name):
+    monkeypatch.setattr(course, "folder", lambda: tmp_path)
+    path = write(tmp_path / "01_one.ipynb")
+    write(tmp_path / "02_two.ipynb")
+    assert course.find(name) == path
+
+
+def test_a_notebook_outside_the_course_is_found_by_its_path(tmp_path):
+    path = write(tmp_path / "mine.ipynb")
+    assert course.find(str(path)) == path
+
+
+def test_an_unknown_notebook_is_refused_with_the_closest_match(monkeypatch, tmp_path):
+    monkeypatch.setattr(course, "folder", lambda: tmp_path)
+    write(tmp_path / "01_label_noise.ipynb")
+    with pytest.raises(ValueError, match="Did you mean '01_label_noise'"):
+        course.find("label_noise")
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("0.4", 0.4),
+        ("3", 3),
+        ("[0, 1]", [0, 1]),
+        ("True", True),
+        ("None", None),
+        ("'3'", "3"),
+        ("digits", "digits"),
+        ("cifar10n-worse", "cifar10n-worse"),
+        ("03", "03"),
+        ("", ""),
+    ],
+)
+def test_a_value_from_the_command_line_is_a_literal_or_text(text, value):
+    assert course.value_of(text) == value and type(course.value_of(text)) is type(value)

@@ -1,0 +1,147 @@
+"""Grids of runs: every method alike, resumable, and a table whose intervals are right."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stepe_lite import Everything, StepE, experiments, fit, load, noise, schedules
+
+SCHEDULE = schedules.linear(warmup=1, ramp=1, final=0.4)
+
+
+def make_data(seed):
+    return load("digits").subset(200, seed=0).with_noise(noise.symmetric(0.4), seed)
+
+
+def two_methods(data):
+    return {"standard": (data, Everything()), "Step-E": (data, StepE(SCHEDULE))}
+
+
+def compare(seeds=(0, 1), make_methods=two_methods, **settings):
+    return experiments.compare(make_data, make_methods, seeds, "mlp", progress=False, **{"epochs": 3} | settings)
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return compare(seeds=(0, 1, 2))
+
+
+def test_methods_are_the_eight_that_the_course_compares():
+    assert list(experiments.methods(make_data(0), SCHEDULE)) == [
+        "standard", "loss truncation", "self-paced", "one-shot", "Step-E", "random exclusion", "oracle by removal",
+        "oracle by clean labels",
+    ]  # fmt: skip
+
+
+def test_methods_has_no_oracle_where_the_clean_labels_are_unknown():
+    unknown = replace(make_data(0), clean_labels=None)
+    assert not any("oracle" in name for name in experiments.methods(unknown, SCHEDULE))
+
+
+def test_the_oracles_train_on_right_labels_only():
+    data = make_data(0)
+    methods = experiments.methods(data, SCHEDULE)
+    (noisy, keep), (cleaned, everything) = methods["oracle by removal"], methods["oracle by clean labels"]
+    assert noisy is data and not data.is_mislabeled[keep.mask].any() and keep.mask.sum() == (~data.is_mislabeled).sum()
+    assert cleaned.noise_rate == 0 and everything == Everything()
+
+
+def test_every_method_can_be_trained():
+    runs = compare(seeds=[0], make_methods=lambda data: experiments.methods(data, SCHEDULE))
+    assert len(runs) == 8 and runs.accuracy_last.between(0, 1).all()
+
+
+def test_compare_gives_a_row_a_run(runs):
+    assert list(zip(runs.seed, runs.method)) == [(s, m) for s in (0, 1, 2) for m in ("standard", "Step-E")]
+    assert list(runs.columns) == [
+        "method", "seed", "accuracy_last", "accuracy_best", "precision", "recall", "backward_samples",
+        "forward_samples", "steps", "seconds",
+    ]  # fmt: skip
+
+
+def test_compare_reports_the_last_epoch_of_a_run_of_fit(runs):
+    log = fit(make_data(1), "mlp", StepE(SCHEDULE), epochs=3, seed=1, progress=False).log
+    row = runs.query("method == 'Step-E' and seed == 1").iloc[0]
+    assert row.accuracy_last == log.test_accuracy.iloc[-1]
+    assert row.accuracy_best == log.test_accuracy.max()
+    assert (row.precision, row.recall) == (log.precision.iloc[-1], log.recall.iloc[-1])
+    assert row.backward_samples == log.backward_samples.sum() and row.forward_samples == log.forward_samples.sum() > 0
+
+
+def test_a_folder_keeps_every_run_and_the_second_call_trains_nothing(tmp_path):
+    first = compare(folder=tmp_path / "new")
+    checkpoints = {path: path.stat().st_mtime_ns for path in (tmp_path / "new").glob("*.checkpoint")}
+    assert len(checkpoints) == len(list((tmp_path / "new").glob("*.npz"))) == 4
+    second = compare(folder=tmp_path / "new")
+    pd.testing.assert_frame_equal(second, first, check_exact=True)  # the seconds too: they are those of the first call
+    assert {path: path.stat().st_mtime_ns for path in checkpoints} == checkpoints
+
+
+def test_a_folder_takes_further_seeds(tmp_path):
+    first = compare(seeds=[0], folder=tmp_path)
+    more = compare(seeds=[0, 1], folder=tmp_path)
+    pd.testing.assert_frame_equal(more[more.seed == 0], first, check_exact=True)
+    pd.testing.assert_frame_equal(more.drop(columns="seconds"), compare().drop(columns="seconds"), check_exact=True)
+
+
+def test_a_folder_of_other_settings_is_refused(tmp_path):
+    compare(seeds=[0], folder=tmp_path)
+    with pytest.raises(ValueError, match=r"another configuration: epochs 3, not 4"):
+        compare(seeds=[0], folder=tmp_path, epochs=4)
+
+
+def test_a_folder_keeps_methods_apart_whose_names_differ_after_a_dot(tmp_path):
+    def finals(data):
+        return {f"final {final}": (data, StepE(schedules.linear(1, 1, final))) for final in (0.2, 0.4)}
+
+    compare(make_methods=finals, folder=tmp_path)
+    assert len(list(tmp_path.glob("*.npz"))) == 4
+
+
+# Differences 0.1, 0.2, 0.3: mean 0.2, standard deviation 0.1. Student's t, 2 degrees of freedom, 97.5 %: 4.302653.
+TABLE = pd.DataFrame(
+    {
+        "method": ["standard"] * 3 + ["Step-E"] * 3,
+        "seed": [0, 1, 2] * 2,
+        "accuracy_last": [0.5, 0.7, 0.6, 0.6, 0.9, 0.9],
+    }
+).assign(accuracy_best=0.95, precision=np.nan, recall=0.5, seconds=2.0)
+
+
+def test_paired_difference_gives_the_interval_computed_by_hand():
+    half = 4.302653 * 0.1 / 3**0.5
+    assert experiments.paired_difference(TABLE, "Step-E") == pytest.approx((0.2, 0.2 - half, 0.2 + half), abs=1e-6)
+    backwards = experiments.paired_difference(TABLE, "standard", against="Step-E")
+    assert backwards == pytest.approx((-0.2, -0.2 - half, -0.2 + half), abs=1e-6)
+
+
+def test_paired_difference_uses_the_seeds_that_both_have():
+    without_seed_2 = TABLE.drop(index=5)
+    mean, low, high = experiments.paired_difference(without_seed_2, "Step-E")
+    half = 12.706205 * 0.05 * 2**0.5 / 2**0.5
+    assert (mean, low, high) == pytest.approx((0.15, 0.15 - half, 0.15 + half), abs=1e-6)
+
+
+def test_paired_difference_of_one_seed_has_no_interval():
+    mean, low, high = experiments.paired_difference(TABLE[TABLE.seed == 1], "Step-E")
+    assert mean == pytest.approx(0.2) and np.isnan(low) and np.isnan(high)
+
+
+def test_summary_says_what_was_measured():
+    table = experiments.summary(TABLE)
+    assert list(table.index) == ["standard", "Step-E"]
+    assert table.loc["standard", "test accuracy, last epoch"] == "60.0 ± 10.0"
+    assert table.loc["Step-E", "test accuracy, last epoch"] == "80.0 ± 17.3"
+    assert table.loc["standard", "gain over standard [95 %]"] == "–"
+    assert table.loc["Step-E", "gain over standard [95 %]"] == "+20.0 [-4.8, +44.8]"
+    assert table.loc["Step-E", "best epoch on test (not attainable)"] == "95.0 ± 0.0"
+    assert list(table.precision) == ["–", "–"] and list(table.recall) == ["50.0 ± 0.0"] * 2
+    assert list(table.seconds) == ["2.0"] * 2
+
+
+def test_summary_of_one_seed_has_no_spread():
+    table = experiments.summary(TABLE[TABLE.seed == 0])
+    assert table.loc["Step-E", "test accuracy, last epoch"] == "60.0"
+    assert table.loc["Step-E", "gain over standard [95 %]"] == "+10.0"

@@ -1,0 +1,50 @@
+"""`import stepe_lite` needs torch, numpy and pandas alone, and so does training on arrays of one's own."""
+
+import subprocess
+import sys
+
+import pytest
+
+LATER = (
+    "matplotlib", "seaborn", "IPython", "ipywidgets", "papermill", "sklearn", "scipy", "torchvision", "nbformat",
+    "pooch", "platformdirs", "cleanlab", "click",
+)  # fmt: skip
+
+BLOCK = f"""
+import sys
+from importlib.machinery import ModuleSpec
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        return ModuleSpec(name, self) if name.split(".")[0] in {LATER} else None
+
+    def create_module(self, spec):
+        raise ImportError(spec.name + " is blocked")
+
+    def exec_module(self, module):
+        pass
+
+sys.meta_path.insert(0, Block())
+"""
+
+TRAIN = """
+import numpy as np
+from stepe_lite import Dataset, StepE, fit, schedules
+rng = np.random.default_rng(0)
+data = Dataset.from_arrays(rng.integers(0, 256, (20, 1, 4, 4), dtype=np.uint8), np.arange(20) % 2)
+print(fit(data, "mlp", StepE(schedules.constant(0.4)), epochs=2, batch_size=20, progress=False))
+"""
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+
+
+@pytest.mark.parametrize("code", ["import stepe_lite", TRAIN], ids=["import", "train"])
+def test_works_without_the_packages_that_only_some_functions_use(code):
+    done = run(BLOCK + code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_block_blocks():
+    assert "click is blocked" in run(BLOCK + "import click").stderr

@@ -1,0 +1,244 @@
+"""The ledger: it remembers the last known loss of every sample and asks the rule once an epoch."""
+
+import math
+import textwrap
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from stepe_lite import Everything, KeepOnly, Ledger, StepE, ledger, models, schedules
+
+EVERYONE = torch.arange(4)
+
+
+def script(*weights):
+    """A rule that ignores the losses: the first weights at epoch 0, the next at epoch 1, …, and then the last."""
+    return lambda losses, epoch: torch.tensor(weights[min(epoch, len(weights) - 1)])
+
+
+WITHOUT_2 = script([1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 0.0, 1.0])
+
+
+def train_epoch(book, *losses):
+    """What a training loop tells the ledger in one epoch: the loss of every kept sample."""
+    book.record(book.kept, torch.tensor(losses))
+
+
+# Losses
+
+
+def test_a_row_holds_the_last_known_loss_of_every_sample():
+    book = Ledger(4, WITHOUT_2)
+    train_epoch(book, 1.0, 2.0, 9.0, 4.0)
+    book.end_epoch()
+    train_epoch(book, 0.5, 1.5, 3.5)
+    book.end_epoch()
+    assert book.losses.tolist() == [[1.0, 2.0, 9.0, 4.0], [0.5, 1.5, 9.0, 3.5]]
+    assert book.weight_history.tolist() == [[1, 1, 1, 1], [1, 1, 0, 1]]
+    assert book.epoch == 2
+
+
+def test_of_two_losses_in_one_epoch_the_later_counts():
+    book = Ledger(4, Everything())
+    train_epoch(book, 1.0, 2.0, 3.0, 4.0)
+    book.record(torch.tensor([3, 0]), torch.tensor([8.0, 5.0]))
+    book.end_epoch()
+    assert book.losses.tolist() == [[5.0, 2.0, 3.0, 8.0]]
+
+
+def test_a_sample_that_was_never_seen_has_no_loss():
+    book = Ledger(4, Everything())
+    book.record(torch.tensor([0, 2]), torch.tensor([1.0, 2.0]))
+    book.end_epoch()
+    assert book.losses[0].tolist() == pytest.approx([1.0, math.nan, 2.0, math.nan], nan_ok=True)
+
+
+def test_losses_are_recorded_without_gradient_and_do_not_change_afterwards():
+    book = Ledger(4, Everything())
+    loss = torch.rand(4, dtype=torch.float64, requires_grad=True)
+    book.record(EVERYONE, loss)
+    book.end_epoch()
+    first = book.losses.clone()
+    assert first.dtype == torch.float32 and not first.requires_grad
+    train_epoch(book, 1.0, 2.0, 3.0, 4.0)
+    assert torch.equal(book.losses, first)
+
+
+def test_before_the_first_epoch_is_over_there_are_no_rows():
+    book = Ledger(4, Everything())
+    assert book.losses.shape == book.weight_history.shape == (0, 4)
+    assert book.epoch == 0
+
+
+# The rule
+
+
+def test_the_rule_is_asked_once_an_epoch_with_the_losses_of_the_finished_epochs():
+    asked = []
+
+    def rule(losses, epoch):
+        asked.append((epoch, losses.tolist()))
+        return torch.ones(2)
+
+    book = Ledger(2, rule)
+    train_epoch(book, 1.0, 2.0)
+    book.end_epoch()
+    train_epoch(book, 3.0, 4.0)
+    book.end_epoch()
+    assert asked == [(0, []), (1, [[1.0, 2.0]]), (2, [[1.0, 2.0], [3.0, 4.0]])]
+
+
+def test_rescoring_lets_a_sample_come_back_and_without_it_stays_out():
+    fates = {}
+    for name, score in {"rescored": lambda index: torch.full((len(index),), 0.1), "not rescored": None}.items():
+        book = Ledger(4, StepE(schedules.constant(0.25)))
+        train_epoch(book, 1.0, 2.0, 9.0, 4.0)
+        book.end_epoch()
+        out = [book.excluded.tolist()]
+        train_epoch(book, 1.0, 2.0, 4.0)
+        book.end_epoch(score)
+        fates[name] = [*out, book.excluded.tolist()]
+    assert fates == {"rescored": [[2], [3]], "not rescored": [[2], [2]]}
+
+
+def test_only_the_excluded_are_scored_and_without_gradient():
+    scored = []
+
+    def score(index):
+        scored.append((index.tolist(), torch.is_grad_enabled()))
+        return torch.zeros(len(index))
+
+    book = Ledger(4, WITHOUT_2)
+    assert [book.end_epoch(score) for _ in range(3)] == [0, 1, 1]  # how many samples were scored
+    assert scored == [([2], False), ([2], False)]
+
+
+def test_a_small_weight_is_not_an_exclusion():
+    book = Ledger(4, script([0.01, 0.0, 1.0, 0.5]))
+    assert book.kept.tolist() == [0, 2, 3]
+    assert book.excluded.tolist() == [1]
+
+
+def test_rescore_every_so_many_epochs():
+    book = Ledger(4, KeepOnly(EVERYONE != 2), rescore_every=3)
+    assert [book.end_epoch(score=lambda index: torch.zeros(len(index))) for _ in range(7)] == [0, 0, 1, 0, 0, 1, 0]
+
+
+# The sampler
+
+
+def test_the_sampler_yields_exactly_the_kept_samples_of_the_running_epoch_in_random_order():
+    book = Ledger(100, lambda losses, epoch: (torch.arange(100) % 10 >= epoch).float())
+    sampler = book.sampler()
+    for epoch in range(3):
+        kept = [i for i in range(100) if i % 10 >= epoch]
+        first, second = list(sampler), list(sampler)
+        assert sorted(first) == sorted(second) == kept
+        assert first != second
+        assert len(sampler) == len(kept)
+        book.end_epoch()
+
+
+def test_the_order_of_the_sampler_follows_the_global_seed():
+    sampler = Ledger(100, Everything()).sampler()
+    torch.manual_seed(0)
+    first = list(sampler)
+    torch.manual_seed(0)
+    assert list(sampler) == first
+
+
+# Saving
+
+
+def test_a_ledger_goes_on_from_its_state_as_if_never_interrupted():
+    def rule():
+        return StepE(schedules.linear(1, 2, 0.5), momentum=0.5)
+
+    def epochs(book, numbers):
+        for number in numbers:
+            generator = torch.Generator().manual_seed(number)
+            book.record(book.kept, torch.rand(len(book.kept), generator=generator))
+            book.end_epoch()
+
+    whole, first, second = Ledger(20, rule()), Ledger(20, rule()), Ledger(20, rule())
+    epochs(whole, range(6))
+    epochs(first, range(3))
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(second.weights, first.weights)
+    epochs(second, range(3, 6))
+    assert second.epoch == 6
+    assert torch.equal(second.losses, whole.losses)
+    assert torch.equal(second.weight_history, whole.weight_history)
+    assert torch.equal(second.weights, whole.weights)
+
+
+def test_the_state_of_another_number_of_samples_is_refused():
+    other = Ledger(5, Everything())
+    other.end_epoch()
+    with pytest.raises(ValueError, match=r"5.*4"):
+        Ledger(4, Everything()).load_state_dict(other.state_dict())
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("loss", "shape"),
+    [(torch.tensor(1.0), r"\(\)"), (torch.ones(3), r"\(3,\)"), (torch.ones(4, 1), r"\(4, 1\)")],
+    ids=["reduced", "too few", "two-dimensional"],
+)
+def test_anything_but_one_loss_a_sample_is_refused(loss, shape):
+    with pytest.raises(ValueError, match=rf'loss has shape {shape} for \(4,\) indices.*use reduction="none"'):
+        Ledger(4, Everything()).record(EVERYONE, loss)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1.0, 1.0, 1.0], r"the rule gave weights of shape \(3,\), but must give \(4,\)"),
+        ([1.0, 1.0, 1.0, 1.5], r"the rule gave weights outside \[0, 1\]"),
+        ([1.0, 1.0, 1.0, -0.5], r"the rule gave weights outside \[0, 1\]"),
+        ([1.0, 1.0, 1.0, math.nan], r"the rule gave weights outside \[0, 1\]"),
+        ([0.0, 0.0, 0.0, 0.0], "the rule keeps no samples at epoch 1, but at least one must be kept"),
+    ],
+)
+def test_bad_weights_of_a_rule_are_refused(weights, message):
+    book = Ledger(4, script([1.0] * 4, weights))
+    with pytest.raises(ValueError, match=message):
+        book.end_epoch()
+
+
+@pytest.mark.parametrize("arguments", [{"n": 0}, {"n": 2.5}, {"rescore_every": 0}, {"rescore_every": None}], ids=str)
+def test_a_bad_argument_is_named_with_what_is_allowed(arguments):
+    ((name, value),) = arguments.items()
+    with pytest.raises(ValueError, match=f"{name} is {value}, but must be a whole number, at least 1"):
+        Ledger(**{"n": 4, "rule": Everything(), **arguments})
+
+
+# The loop in the documentation
+
+
+def test_the_loop_in_the_documentation_runs(digits):
+    """The text of the module's docstring itself, for 3 epochs, with a schedule short enough to exclude something."""
+    loop = textwrap.dedent(ledger.__doc__.split("\n\n")[2])
+    loop = loop.replace("linear(5, 15, 0.4)", "linear(0, 2, 0.4)")
+    loop = loop.replace("...", "optimizer.step(); optimizer.zero_grad()")
+    model = models.build("mlp", digits)
+    images = digits.images / 255
+
+    def losses_without_gradient(i):
+        return F.cross_entropy(model(images[i]), digits.labels[i], reduction="none")
+
+    world = {
+        "Ledger": Ledger, "StepE": StepE, "schedules": schedules, "DataLoader": DataLoader, "F": F, "epochs": 3,
+        "dataset": TensorDataset(images, digits.labels, torch.arange(len(digits))), "model": model,
+        "optimizer": torch.optim.Adam(model.parameters()), "losses_without_gradient": losses_without_gradient,
+    }  # fmt: skip
+    exec(loop, world)
+    book = world["ledger"]
+    n = len(digits)
+    assert (book.weight_history == 0).sum(1).tolist() == [0, round(0.2 * n), round(0.4 * n)]
+    assert torch.isfinite(book.losses).all()
+    assert book.losses[2].mean() < book.losses[0].mean()

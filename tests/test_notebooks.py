@@ -1,0 +1,184 @@
+"""The notebooks: their form, their exercises, and every claim in them, run by papermill."""
+
+import re
+import statistics
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+
+from stepe_lite import checks, course, noise
+
+PATHS = sorted(course.folder().glob("[0-9]*.ipynb"))
+every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def prose(path):
+    return "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+
+
+def test_the_course_is_numbered_without_gaps():
+    assert [path.stem[:2] for path in PATHS] == [f"{i:02}" for i in range(1, len(PATHS) + 1)]
+
+
+@every_notebook
+def test_it_opens_with_aims_needs_and_run_time_and_closes_with_findings(path):
+    cells = read(path).cells
+    assert cells[0].source.startswith("# ")
+    for word in ("After this notebook you can", "You need", "Run time"):
+        assert word in cells[0].source
+    assert cells[-1].source.startswith("## What we found")
+
+
+@every_notebook
+def test_one_parameters_cell_of_commented_scalars(path):
+    (cell,) = [cell for cell in code(path) if "parameters" in cell.metadata.get("tags", [])]
+    for line in cell.source.splitlines():
+        assert re.fullmatch(r"\w+ = .+  # .+", line), line
+
+
+@every_notebook
+def test_code_cells_are_short(path):
+    lengths = [len([line for line in cell.source.splitlines() if line.strip()]) for cell in code(path)]
+    assert statistics.median(lengths) <= 8
+    assert max(lengths) <= 40
+    assert max(len(line) for cell in code(path) for line in cell.source.splitlines()) <= 110
+
+
+@every_notebook
+def test_it_asks_before_it_shows_and_states_claims(path):
+    assert prose(path).count("**Predict**") >= 3
+    assert sum(cell.source.count("claim(") for cell in code(path)) >= 5
+
+
+@every_notebook
+def test_saved_outputs_are_whole_and_belong_to_the_present_source(path):
+    notebook = read(path)
+    assert notebook.metadata["stepe_lite"]["outputs_belong_to"] == course.digest(notebook), "stepe-lite run --save"
+    assert path.stat().st_size < 400_000
+    for cell in code(path):
+        assert cell.execution_count is not None
+        assert all(output.output_type != "error" for output in cell.outputs)
+        for output in cell.outputs:
+            assert output.get("metadata", {}).get("stepe_lite_claim", {"holds": True})["holds"]
+
+
+@every_notebook
+def test_outputs_name_no_folder_of_the_machine_that_made_them(path):
+    outputs = str([cell.outputs for cell in code(path)])
+    assert not re.search(r"/(home|root|tmp|work|Users)/", outputs)
+
+
+# --- exercises: (check, solution's variable, plausible wrong answers)
+
+
+def counts(clean, given, k):
+    return torch.zeros(k, k).index_put((clean, given), torch.ones(len(clean)), accumulate=True)
+
+
+def sloppy_symmetric(labels, rate, k):
+    chosen = torch.randperm(len(labels))[: round(rate * len(labels))]
+    return labels.index_put((chosen,), torch.randint(k, (len(chosen),)))
+
+
+EXERCISES = {
+    "symmetric": ("my_symmetric", [sloppy_symmetric, lambda labels, rate, k: (labels + 1) % k, lambda *a: "?"]),
+    "transition_matrix": ("my_transition_matrix", [counts, lambda c, g, k: (counts(c, g, k) / counts(c, g, k).sum(0))]),
+    "most_confused": ("most_confused", [("automobile", "truck"), ("cat", "cat"), ("cat", "dog"), "truck", 7]),
+    "memorised_share": (
+        "my_learned_share",
+        [lambda x: (x < 0.5).float().mean(), lambda x: (x < np.log(2)).sum(), lambda x: (x > np.log(2)) * 1.0],
+    ),
+    "early_stopping_epoch": ("my_stopping_epoch", [lambda a: a.max(), lambda a: len(a) - 1, lambda a: a.argmin()]),
+    "truncation_rule": (
+        "my_rule",
+        [
+            lambda losses, epoch: torch.ones(losses.shape[1]),
+            lambda losses, epoch: torch.zeros(losses.shape[1]),
+            lambda losses, epoch: (losses[-1] > losses[-1].quantile(0.6)).float(),
+        ],
+    ),
+    "linear_schedule": (
+        "my_schedule",
+        [lambda e, w, r, f: f * min(1.0, e / (w + r)), lambda e, w, r, f: f if e > w else 0.0, lambda e, w, r, f: None],
+    ),
+    "exclude_highest": (
+        "my_weights",
+        [
+            lambda losses, fraction: (losses > losses.quantile(fraction)).float(),
+            lambda losses, fraction: losses.argsort(descending=True)[: round(fraction * len(losses))],
+        ],
+    ),
+    "relative_cost": ("my_cost", [0.6, 1.0, 0.4 / 3, "cheap"]),
+}
+
+
+def solutions():
+    """(check, source) of every exercise in the notebooks, in order."""
+    found = []
+    for path in PATHS:
+        cells = read(path).cells
+        for cell, following in zip(cells, cells[1:]):
+            names = re.findall(r"^check\.(\w+)\(", cell.source, re.M) if cell.cell_type == "code" else []
+            for name in names:
+                assert following.source.startswith("<details><summary>Solution</summary>"), f"{path.stem}: {name}"
+                found.append((name, re.search(r"```python\n(.*?)```", following.source, re.S)[1]))
+    return found
+
+
+def told(capsys, check, answer):
+    assert getattr(checks, check)(answer) is None
+    (line,) = capsys.readouterr().out.splitlines()
+    return line
+
+
+def test_every_check_has_an_exercise():
+    assert [name for name, _ in solutions()] == list(EXERCISES)
+
+
+@every_notebook
+def test_two_to_four_exercises(path):
+    assert 2 <= len(re.findall(r"^### Exercise", prose(path), re.M)) <= 4
+
+
+@pytest.mark.parametrize(("check", "source"), solutions(), ids=lambda value: value.split("\n")[0])
+def test_the_folded_solution_is_accepted(capsys, check, source):
+    human = noise.cifar10n("worse")
+    names = "airplane automobile bird cat deer dog frog horse ship truck".split()
+    scope = {"torch": torch, "np": np, "human": human, "names": names}
+    exec(source, scope)
+    assert told(capsys, check, scope[EXERCISES[check][0]]).startswith("✓")
+
+
+@pytest.mark.parametrize("check", EXERCISES)
+def test_stub_and_wrong_answers_are_refused_in_words(capsys, check):
+    crashing = lambda *_: 1 / 0  # noqa: E731
+    for wrong in [None, lambda *_: None, crashing, *EXERCISES[check][1]]:
+        line = told(capsys, check, wrong)
+        assert line.startswith("✗") and len(line) > 20
+
+
+# --- regression: every claim holds, with the seeds of the notebook and with others
+
+
+def failures(report):
+    return [(entry["name"], entry["error"]) for entry in report["notebooks"] if not entry["ok"]]
+
+
+@pytest.mark.parametrize("seeds", [None, 11], ids=["own seeds", "other seeds"])
+@every_notebook
+def test_every_claim_holds(path, seeds, tmp_path):
+    known = course.parameters_of(path)
+    other = {"seed": seeds, "seeds": [seeds, seeds + 1, seeds + 2, seeds + 3, seeds + 4]} if seeds else {}
+    chosen = {name: value for name, value in other.items() if name in known}
+    report = course.run([str(path)], chosen, tmp_path, progress=False)
+    assert failures(report) == []

@@ -1,0 +1,53 @@
+"""The repository itself: README, environment, and what must not be in it."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+
+
+def requirements():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [*project["dependencies"], *project["optional-dependencies"]["test"]]
+
+
+def test_environment_yml_agrees_with_pyproject_and_says_why():
+    lines = re.findall(r"^  - (\S+)( # .+)?$", (ROOT / "environment.yml").read_text().split("dependencies:")[1], re.M)
+    conda = {line for line, _ in lines} - {"python>=3.11", "pip"}
+    pip = {re.sub(r"^[\w-]+", lambda name: CONDA_NAMES.get(name[0], name[0]), need) for need in requirements()}
+    assert conda == pip
+    assert all(reason for line, reason in lines if not line.startswith("python"))
+
+
+def test_readme_has_a_command_to_run_and_one_to_test():
+    commands = re.findall(r"^    (python -m pip install .+ && .+)$", README, re.M)
+    assert len(commands) == 2
+    assert "stepe_lite run" in commands[0] and "pytest" in commands[1]
+
+
+def test_readme_lists_every_notebook():
+    listed = re.findall(r"\(notebooks/(\w+\.ipynb)\)", README)
+    assert listed == sorted(path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
+def test_links_in_the_readme_lead_somewhere(link):
+    assert link.startswith("https://") or (ROOT / link).exists()
+
+
+def test_the_loop_of_the_readme_runs():
+    (source,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    scope = {}
+    exec(source, scope)
+    assert scope["ledger"].epoch == scope["epochs"]
+    assert len(scope["ledger"].excluded) == round(0.4 * scope["ledger"].n)
+
+
+def test_modules_stay_small():
+    for path in (ROOT / "stepe_lite").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 250, path.name

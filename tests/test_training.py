@@ -1,0 +1,563 @@
+"""The training loop: the same bits every time, honest about its costs, and able to go on where it was stopped."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+
+from stepe_lite import Dataset, History, TrainingDiverged, fit, models, noise, schedules
+from stepe_lite.batches import Images
+from stepe_lite.rules import Everything, KeepOnly, LossTruncation, OneShotFilter, RandomExclusion, SelfPaced, StepE
+
+# 0 at epochs 0 and 1, then 0.2, then 0.4.
+RAMP = StepE(schedules.linear(warmup=1, ramp=2, final=0.4))
+
+
+@pytest.fixture(scope="module")
+def data(digits):
+    """300 digits, 40 % of them mislabeled."""
+    return digits.subset(300, seed=0).with_noise(noise.symmetric(0.4), seed=0)
+
+
+def train(data, rule=RAMP, model="mlp", **settings):
+    return fit(data, model, rule, **{"epochs": 5, "batch_size": 64, "progress": False} | settings)
+
+
+def assert_same_bits(one, other):
+    """Losses, weights, log (but seconds) and network."""
+    torch.testing.assert_close(one.losses, other.losses, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(one.weights, other.weights)
+    logs = (history.log.drop(columns="seconds") for history in (one, other))
+    pd.testing.assert_frame_equal(*logs, check_exact=True)
+    assert_same_network(one, other)
+
+
+def assert_same_network(one, other):
+    one, other = one.model.state_dict(), other.model.state_dict()
+    assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+# --- the same seed, the same bits ---
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"optimizer": "adam"}, {"model": "small_cnn", "augment": True}],
+    ids=["sgd", "adam", "small_cnn, augment"],
+)
+def test_the_same_seed_gives_the_same_bits(data, settings):
+    assert_same_bits(train(data, **settings), train(data, **settings))
+
+
+def test_another_seed_gives_another_result(data):
+    assert not torch.equal(train(data).losses, train(data, seed=1).losses)
+
+
+def test_the_callers_random_numbers_are_neither_used_nor_disturbed(data):
+    torch.manual_seed(1)
+    expected = torch.rand(5)
+    torch.manual_seed(1)
+    one = train(data, model="small_cnn", augment=True, epochs=2)
+    assert torch.equal(torch.rand(5), expected)
+    assert_same_bits(one, train(data, model="small_cnn", augment=True, epochs=2))
+
+
+def test_the_callers_number_of_threads_comes_back(data):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        train(data, epochs=1)
+        with pytest.raises(KeyboardInterrupt):
+            train(data, model=interrupted("mlp", at=1))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_data_are_left_as_they_were(data):
+    before = data.images.clone(), data.labels.clone(), data.clean_labels.clone()
+    train(data)
+    assert all(map(torch.equal, before, (data.images, data.labels, data.clean_labels)))
+
+
+def test_step_e_with_final_0_is_standard_training(digits):
+    clean = digits.subset(300, seed=0)
+    assert_same_bits(train(clean, StepE(schedules.linear(1, 2, 0.0))), train(clean, Everything()))
+
+
+def test_clean_labels_serve_the_log_alone(data):
+    known, unknown = train(data), train(replace(data, clean_labels=None))
+    assert torch.equal(known.losses, unknown.losses) and torch.equal(known.weights, unknown.weights)
+    assert_same_network(known, unknown)
+    assert unknown.log[["precision", "recall"]].isna().all(axis=None)
+
+
+# --- what the log says ---
+
+
+def test_the_log_has_the_columns_of_the_design_and_a_row_an_epoch(data):
+    log = train(data).log
+    assert list(log.columns) == [
+        "train_loss", "test_accuracy", "validation_accuracy", "excluded_fraction", "precision", "recall",
+        "backward_samples", "forward_samples", "steps", "seconds",
+    ]  # fmt: skip
+    assert log.index.name == "epoch" and list(log.index) == [0, 1, 2, 3, 4]
+    assert (log.seconds > 0).all() and log.test_accuracy.between(0, 1).all()
+
+
+def test_the_history_has_a_row_an_epoch_and_a_column_a_sample(data):
+    history = train(data)
+    assert history.losses.shape == history.weights.shape == history.excluded.shape == (5, 300)
+    assert history.losses.dtype == history.weights.dtype == torch.float32
+    assert torch.isfinite(history.losses).all() and not history.losses.requires_grad
+
+
+@pytest.mark.parametrize("n, out", [(300, 120), (297, 119), (299, 120)])
+def test_fraction_04_trains_on_06_n_and_rescores_04_n(data, n, out):
+    log = train(data.subset(n, seed=0), StepE(schedules.constant(0.4))).log
+    assert round(0.4 * n) == out
+    assert list(log.backward_samples) == [n] + [n - out] * 4  # no loss is known yet at epoch 0
+    assert list(log.forward_samples) == [0] + [out] * 4
+    assert log.excluded_fraction.iloc[-1] == pytest.approx(out / n)
+
+
+def test_the_log_counts_what_the_network_saw(data):
+    seen = {True: 0, False: 0}  # in training mode, in evaluation mode
+
+    def count(net, inputs):
+        seen[net.training] += len(inputs[0])
+
+    net = models.mlp()
+    net.register_forward_pre_hook(count)
+    log = train(data, model=net).log
+    assert seen[True] == log.backward_samples.sum()
+    assert seen[False] == log.forward_samples.sum() + len(log) * len(data.test_labels)
+
+
+def test_rescore_every_2_scores_the_excluded_every_other_epoch(data):
+    history = train(data, StepE(schedules.constant(0.4)), rescore_every=2, epochs=6)
+    assert list(history.log.forward_samples) == [0, 120, 0, 120, 0, 120]
+    out = history.excluded
+    assert torch.equal(history.losses[2][out[2]], history.losses[1][out[2]])
+    assert not torch.equal(history.losses[3][out[3]], history.losses[2][out[3]])
+
+
+def test_excluded_samples_are_scored_by_the_network_that_the_epoch_left(data):
+    history = train(data, model="small_cnn")
+    out = history.excluded[-1]
+    history.model.eval()
+    with torch.no_grad():
+        outputs = history.model(Images(data.images, "cpu")[out])
+    expected = F.cross_entropy(outputs, data.labels[out], reduction="none")
+    torch.testing.assert_close(history.losses[-1][out], expected)
+
+
+def test_train_loss_is_the_mean_over_the_samples_trained_on(data):
+    history = train(data)
+    for epoch, row in history.log.iterrows():
+        kept = history.losses[epoch][~history.excluded[epoch]]
+        assert row.train_loss == pytest.approx(kept.mean().item(), rel=1e-5)
+
+
+def test_precision_and_recall_are_those_of_the_excluded_samples(data):
+    history = train(data)
+    caught = (history.excluded & data.is_mislabeled).sum(1).numpy()
+    np.testing.assert_allclose(history.log.recall, caught / data.is_mislabeled.sum().item())
+    assert history.log.precision[:2].isna().all()  # nothing is excluded yet
+    np.testing.assert_allclose(history.log.precision[2:], caught[2:] / history.excluded.sum(1).numpy()[2:])
+
+
+def test_validation_accuracy_is_measured_on_the_validation_set(data):
+    test_set = Dataset.from_arrays(data.test_images, data.test_labels, classes=data.classes)
+    log = train(data, validation=test_set).log
+    assert list(log.validation_accuracy) == list(log.test_accuracy)
+
+
+def test_a_validation_set_changes_nothing_else(data):
+    part, held_out = data.split_validation(0.2, seed=0)
+    with_it, without = train(part, validation=held_out), train(part)
+    assert with_it.log.validation_accuracy.between(0, 1).all() and without.log.validation_accuracy.isna().all()
+    assert_same_network(with_it, without)
+
+
+def test_without_a_test_set_the_accuracy_is_nan(data):
+    log = train(Dataset.from_arrays(data.images, data.labels)).log
+    assert log.test_accuracy.isna().all() and log.train_loss.notna().all()
+
+
+def test_progress_is_shown_only_when_wanted(data, capfd):
+    train(data)
+    assert capfd.readouterr() == ("", "")
+    train(data, progress=True)
+    assert "epoch" in capfd.readouterr().err
+
+
+# --- excluded samples have no influence ---
+
+
+def test_excluded_samples_receive_no_gradient(data):
+    mask = ~data.is_mislabeled
+    # Scrambled pixels and other labels where the mask excludes; the normalisation sees the same grey values.
+    images, labels = data.images.clone(), data.labels.clone()
+    scrambled = images[~mask].flatten()
+    order = torch.randperm(len(scrambled), generator=torch.Generator().manual_seed(0))
+    images[~mask] = scrambled[order].reshape_as(images[~mask])
+    labels[~mask] = (labels[~mask] + 1) % 10
+    one, other = train(data, KeepOnly(mask)), train(replace(data, images=images, labels=labels), KeepOnly(mask))
+    assert not torch.equal(one.losses[:, ~mask], other.losses[:, ~mask])
+    assert torch.equal(one.losses[:, mask], other.losses[:, mask])
+    assert_same_network(one, other)
+
+
+def test_scoring_leaves_the_network_and_batchnorm_alone(data):
+    rule = KeepOnly(~data.is_mislabeled)
+    scored, never = (train(data, rule, model="small_cnn", rescore_every=every) for every in (1, 99))
+    assert scored.log.forward_samples.sum() > 0 == never.log.forward_samples.sum()
+    assert "1.running_mean" in scored.model.state_dict()
+    assert_same_network(scored, never)
+
+
+# --- every option trains ---
+
+
+def test_soft_weights_lie_between_0_and_1(data):
+    history = train(data, StepE(schedules.constant(0.4), soft=0.5))
+    assert ((history.weights[1:] > 0) & (history.weights[1:] < 1)).any(1).all()
+    np.testing.assert_allclose(history.log.excluded_fraction, [0, 0.4, 0.4, 0.4, 0.4], rtol=1e-6)
+
+
+def test_per_class_excludes_the_same_share_of_every_given_class(data):
+    excluded = train(data, StepE(schedules.constant(0.4), per_class=True)).excluded[-1]
+    for label in range(10):
+        members = data.labels == label
+        assert excluded[members].sum() == round(0.4 * members.sum().item())
+
+
+def test_momentum_ranks_by_the_past_too(data):
+    by_last, by_average = (train(data, StepE(schedules.constant(0.4), momentum=m)) for m in (0.0, 0.9))
+    assert torch.equal(by_last.weights[1], by_average.weights[1])  # one loss each: nothing to average
+    assert not torch.equal(by_last.weights[2], by_average.weights[2])
+
+
+def test_one_shot_with_restart_begins_again_from_the_initial_weights(data):
+    rule = OneShotFilter(0.4, warmup=2, restart=True)
+    initial = {}
+
+    def note(net, inputs):
+        if net.training:
+            initial.setdefault(len(initial), net[1].weight.detach().clone())
+
+    net = models.mlp()
+    net.register_forward_pre_hook(note)
+    log = train(data, rule, model=net).log
+    restart = log.steps[:2].sum()
+    assert torch.equal(initial[0], initial[restart]) and not torch.equal(initial[0], initial[restart - 1])
+
+
+def test_a_function_that_returns_a_network_is_as_good_as_a_name(data):
+    assert_same_bits(train(data, model=lambda: models.mlp(10, (1, 8, 8))), train(data, model="mlp"))
+
+
+def test_an_nn_module_is_trained_in_place(data):
+    net = models.mlp(hidden=16)
+    before = net[1].weight.detach().clone()
+    assert train(data, model=net).model is net
+    assert not torch.equal(net[1].weight, before)
+
+
+def test_steps_means_exactly_so_many_steps(data):
+    history = train(data, epochs=None, steps=17)
+    assert history.log.steps.sum() == 17 and list(history.log.steps[:2]) == [5, 5]
+
+
+def test_fewer_steps_than_an_epoch_leave_losses_unknown(data):
+    history = train(data, epochs=None, steps=2)
+    assert len(history.log) == 1 and history.losses.isnan().sum() == 300 - history.log.backward_samples[0]
+
+
+def test_batches_are_nearly_equal(data):
+    sizes = []
+    net = models.mlp()
+    net.register_forward_pre_hook(lambda net, inputs: sizes.append(len(inputs[0])) if net.training else None)
+    train(data.subset(257, seed=0), Everything(), model=net, epochs=1, batch_size=64)
+    assert sorted(sizes) == [51, 51, 51, 52, 52]
+
+
+@pytest.mark.parametrize("name", ["seed", "batch_size", "rescore_every", "epochs", "lr"])
+def test_numpy_numbers_are_as_good_as_those_of_python(data, tmp_path, name):
+    number = np.float64(0.1) if name == "lr" else np.int64(2)
+    one = train(data, **{name: number}, checkpoint=tmp_path / "run")
+    one.save(tmp_path / "run.npz")
+    assert_same_bits(train(data, **{name: number}, checkpoint=tmp_path / "run"), one)
+    assert_same_bits(train(data, **{name: number.item()}), one)
+
+
+# --- checkpoints ---
+
+RUNS = {
+    "sgd": {},
+    "adam": {"optimizer": "adam"},
+    "steps": {"epochs": None, "steps": 17},
+    "restart": {"rule": OneShotFilter(0.4, warmup=2, restart=True)},
+    "restart, steps": {"rule": OneShotFilter(0.4, warmup=2, restart=True), "epochs": None, "steps": 17},
+    "soft, momentum, per class": {"rule": StepE(schedules.constant(0.4), soft=0.5, momentum=0.5, per_class=True)},
+    "small_cnn, augment": {"model": "small_cnn", "augment": True},
+}
+
+
+def interrupted(name, at):
+    """The network `name`, but Ctrl-C comes in its training step number `at`."""
+    steps = itertools.count(1)
+
+    def ctrl_c(net, inputs):
+        if net.training and next(steps) == at:
+            raise KeyboardInterrupt
+
+    def build():
+        net = models.small_cnn(10, (1, 8, 8)) if name == "small_cnn" else models.mlp()
+        net.register_forward_pre_hook(ctrl_c)
+        return net
+
+    return build
+
+
+@pytest.mark.parametrize("settings", RUNS.values(), ids=RUNS)
+def test_a_run_that_was_interrupted_goes_on_to_the_same_bits(data, tmp_path, settings):
+    settings = dict(settings)
+    name = settings.pop("model", "mlp")
+    whole = train(data, **settings, model=interrupted(name, at=None))
+    for _ in range(2):  # in epoch 1, and once more in epoch 2 or 3
+        with pytest.raises(KeyboardInterrupt):
+            train(data, **settings, model=interrupted(name, at=9), checkpoint=tmp_path / "run.checkpoint")
+    assert os.listdir(tmp_path) == ["run.checkpoint"]
+    # A run that began again would come to the step of this last Ctrl-C.
+    last = interrupted(name, at=whole.log.steps.sum())
+    assert_same_bits(train(data, **settings, model=last, checkpoint=tmp_path / "run.checkpoint"), whole)
+
+
+KILLED = """
+import os, signal, sys
+from stepe_lite import StepE, fit, load, models, noise, schedules
+
+steps = 0
+def kill(net, inputs):
+    global steps
+    steps += net.training
+    if steps == 13:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def build():
+    net = models.mlp()
+    net.register_forward_pre_hook(kill)
+    return net
+
+data = load("digits").subset(300, seed=0).with_noise(noise.symmetric(0.4), seed=0)
+rule = StepE(schedules.linear(warmup=1, ramp=2, final=0.4))
+fit(data, build, rule, epochs=5, batch_size=64, checkpoint=sys.argv[1], progress=False)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_process_that_was_killed_goes_on_to_the_same_bits(data, tmp_path):
+    path = tmp_path / "run.checkpoint"
+    done = subprocess.run([sys.executable, "-c", KILLED, path], capture_output=True, text=True, timeout=200)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    whole = train(data, model=models.mlp)
+    assert_same_bits(train(data, model=interrupted("mlp", at=whole.log.steps.sum()), checkpoint=path), whole)
+
+
+def test_a_finished_run_comes_back_without_training(data, tmp_path):
+    whole = train(data, model=models.mlp, checkpoint=tmp_path / "run")
+    assert_same_bits(train(data, model=interrupted("mlp", at=1), checkpoint=tmp_path / "run"), whole)
+
+
+DAMAGES = {"empty": lambda b: b"", "cut": lambda b: b[: len(b) // 2], "something else": lambda b: b"something else"}
+OTHERS = {
+    "lr": {"lr": 0.1},
+    "seed": {"seed": 1},
+    "epochs": {"epochs": 6},
+    "batch_size": {"batch_size": 32},
+    "optimizer": {"optimizer": "adam"},
+    "rule": {"rule": StepE(schedules.linear(1, 2, 0.3))},
+    "augment": {"augment": True},
+    "model": {"model": "small_cnn"},
+    "parameters": {"model": lambda: models.mlp(hidden=16)},
+}
+
+
+@pytest.mark.parametrize("key", OTHERS)
+def test_a_checkpoint_of_another_configuration_is_refused_by_name(data, tmp_path, key):
+    train(data, epochs=1, checkpoint=tmp_path / "run")
+    with pytest.raises(ValueError, match=rf"another configuration.*\b{key}\b"):
+        train(data, **{"epochs": 1} | OTHERS[key], checkpoint=tmp_path / "run")
+
+
+def test_a_checkpoint_of_other_labels_is_refused(data, tmp_path):
+    train(data, epochs=1, checkpoint=tmp_path / "run")
+    with pytest.raises(ValueError, match=r"another configuration.*data_digest"):
+        train(data.cleaned().with_noise(noise.symmetric(0.4), seed=1), epochs=1, checkpoint=tmp_path / "run")
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_checkpoint_is_refused(data, tmp_path, damage):
+    path = tmp_path / "run"
+    train(data, epochs=1, checkpoint=path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match="not a whole checkpoint"):
+        train(data, epochs=1, checkpoint=path)
+
+
+def test_a_checkpoint_path_may_begin_with_the_home_folder(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    train(data, epochs=1, checkpoint="~/run")
+    assert (tmp_path / "run").is_file()
+
+
+def test_a_full_disk_is_an_os_error_and_leaves_the_last_good_files(data, tmp_path):
+    resource = pytest.importorskip("resource")
+    history = train(data, epochs=1, checkpoint=tmp_path / "run", model=interrupted("mlp", at=None))
+    history.save(tmp_path / "history.npz")
+    good = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    no_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, no_limit[1]))
+        with pytest.raises(OSError):
+            history.save(tmp_path / "history.npz")
+        with pytest.raises(OSError):
+            train(data, epochs=1, checkpoint=tmp_path / "another run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, no_limit)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == good
+
+
+# --- divergence ---
+
+
+@pytest.mark.parametrize("lr", [1e3, 1e6])
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_history_before(data, tmp_path, lr):
+    with pytest.raises(TrainingDiverged, match=r"training loss is (nan|inf) at epoch \d") as stopped:
+        train(data, lr=lr, batch_size=300, epochs=10)
+    history = stopped.value.history
+    epoch = len(history.log)
+    assert epoch > 0 and f"at epoch {epoch}:" in str(stopped.value)
+    assert history.losses.shape == (epoch, 300) and np.isfinite(history.log.train_loss).all()
+    history.save(tmp_path / "history.npz")
+    assert len(History.load(tmp_path / "history.npz").log) == epoch
+
+
+def test_divergence_in_the_first_epoch_leaves_an_empty_history(data, tmp_path):
+    with pytest.raises(TrainingDiverged, match="epoch 0") as stopped:
+        train(data, lr=1e6)
+    stopped.value.history.save(tmp_path / "history.npz")
+    empty = History.load(tmp_path / "history.npz")
+    assert empty.losses.shape == (0, 300) and len(empty.log) == 0 and "0 epochs" in repr(empty)
+
+
+# --- what is refused before any training ---
+
+
+def never():
+    """A network that must not be trained."""
+    net = models.mlp()
+    net.register_forward_pre_hook(lambda *_: pytest.fail("training has begun"))
+    return net
+
+
+@pytest.mark.parametrize(
+    "message, settings",
+    [
+        ("epochs is 0", {"epochs": 0}),
+        ("epochs is 2.5", {"epochs": 2.5}),
+        ("epochs is True", {"epochs": True}),
+        ("steps is 0", {"epochs": None, "steps": 0}),
+        ("epochs is 3 and steps is 3", {"epochs": 3, "steps": 3}),
+        ("batch_size is 301, but must be a whole number, from 1 to 300", {"batch_size": 301}),
+        ("batch_size is 0", {"batch_size": 0}),
+        ("lr is -0.1", {"lr": -0.1}),
+        ("lr is 0", {"lr": 0}),
+        ("lr is nan", {"lr": float("nan")}),
+        ("lr is inf", {"lr": float("inf")}),
+        ("weight_decay is -1", {"weight_decay": -1}),
+        ("rescore_every is 0", {"rescore_every": 0}),
+        ("seed is -1", {"seed": -1}),
+        ("Did you mean 'adam'?", {"optimizer": "adamm"}),
+        ("Did you mean 'cosine'?", {"lr_schedule": "cosin"}),
+        ("Did you mean 'small_cnn'?", {"model": "small-cnn"}),
+        ("device is 'gpu'", {"device": "gpu"}),
+        ("rule is 'step-e'", {"rule": "step-e"}),
+        ("rule is <class", {"rule": StepE}),
+        ("exclude all 300 samples", {"rule": StepE(schedules.linear(1, 1, 0.999))}),
+        ("exclude all 300 samples", {"rule": RandomExclusion(schedules.cosine(1, 1, 0.999))}),
+        ("exclude all 300 samples", {"rule": SelfPaced(schedules.linear(1, 1, 0.999))}),
+        ("exclude all 300 samples", {"rule": LossTruncation(0.999)}),
+        ("exclude all 300 samples", {"rule": OneShotFilter(0.999, warmup=1)}),
+        ("mask has 2 entries, but there are 300 samples", {"rule": KeepOnly([True, False])}),
+        ("keeps no samples at epoch 0", {"rule": lambda losses, epoch: torch.zeros(300)}),
+        ("weights outside [0, 1]", {"rule": lambda losses, epoch: 2 * torch.ones(300)}),
+        ("weights of shape (3,)", {"rule": lambda losses, epoch: torch.ones(3)}),
+    ],
+)
+def test_a_bad_argument_is_refused_before_any_training(data, message, settings):
+    with pytest.raises(ValueError) as refused:
+        train(data, **{"model": never} | settings)
+    assert message in str(refused.value)
+
+
+def test_a_mask_that_keeps_no_samples_is_refused():
+    with pytest.raises(ValueError, match="keeps no samples"):
+        KeepOnly(torch.zeros(300, dtype=torch.bool))
+
+
+def test_an_unwritable_checkpoint_folder_is_refused_before_any_training(data, tmp_path):
+    (tmp_path / "file").write_text("a regular file")
+    with pytest.raises(OSError, match=r"checkpoint is .*but must be a folder that can be written to"):
+        train(data, model=never, checkpoint=tmp_path / "file" / "run.checkpoint")
+
+
+def test_a_checkpoint_that_is_a_folder_is_refused_without_the_advice_to_delete_it(data, tmp_path):
+    with pytest.raises((ValueError, OSError), match="checkpoint") as refused:
+        train(data, model=never, checkpoint=tmp_path)
+    assert "delete" not in str(refused.value)
+
+
+# --- History on disk ---
+
+
+@pytest.mark.parametrize("settings", [{}, {"epochs": None, "steps": 2}], ids=["whole", "with unknown losses"])
+def test_a_history_comes_back_from_disk_exactly(data, tmp_path, settings):
+    history = train(data, **settings)
+    history.save(tmp_path / "history.npz")
+    loaded = History.load(tmp_path / "history.npz")
+    torch.testing.assert_close(loaded.losses, history.losses, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(loaded.weights, history.weights)
+    pd.testing.assert_frame_equal(loaded.log, history.log, check_exact=True)
+    assert loaded.config == history.config and loaded.model is None
+    assert os.listdir(tmp_path) == ["history.npz"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_history_is_refused(data, tmp_path, damage):
+    path = tmp_path / "history.npz"
+    train(data, epochs=1).save(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"not a whole file written by History\.save"):
+        History.load(path)
+
+
+def test_a_file_that_is_no_history_is_refused(tmp_path):
+    np.savez(tmp_path / "other.npz", x=np.arange(3))
+    with pytest.raises(ValueError, match=r"not a whole file written by History\.save"):
+        History.load(tmp_path / "other.npz")
+
+
+def test_a_missing_history_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
+        History.load(tmp_path / "nowhere.npz")
