@@ -20,7 +20,8 @@ class Images:
             )
             share, values = counts.double() / counts.sum(1, keepdim=True), torch.arange(256.0, dtype=torch.float64)
             mean = share @ values
-            std = (share @ values**2 - mean**2).clamp(min=1.0).sqrt()  # a constant channel: divide by 1, not by 0
+            std = (share @ values**2 - mean**2).clamp(min=0).sqrt()
+            std[std < 1e-6] = 1  # a constant channel: divide by 1, not by 0
             self.mean, self.std = (m.float().view(1, -1, 1, 1).to(device) for m in (mean, std))
         else:
             self.mean, self.std = like.mean, like.std
@@ -35,7 +36,7 @@ class Images:
 def crop_and_flip(batch):
     """Augment a batch (b, c, h, w): shift each image by up to h // 8 pixels (mirrored border), flip half."""
     b, _, h, w = batch.shape
-    pad = max(1, h // 8)
+    pad = h // 8
     padded = F.pad(batch, (pad, pad, pad, pad), mode="reflect")
     down, right = torch.randint(0, 2 * pad + 1, (2, b, 1), device=batch.device)
     rows = down + torch.arange(h, device=batch.device)

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 from . import validate
-from .history import written_beside
+from .atomic import written_beside
 
 _CLAIMS = (
     "STEPE_LITE_CLAIMS"  # "collect": `run` reads the claims from the outputs, so a broken one need not stop the kernel

@@ -1,5 +1,6 @@
 """What a data set is here: tensors, with the clean labels where these are known."""
 
+import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,6 +36,10 @@ class Dataset:
     def __post_init__(self):
         if len(self.classes) < 2:
             raise ValueError(f"classes has {len(self.classes)} name(s), but at least 2 are needed.")
+        for name in ("images", "labels", "test_images", "test_labels"):
+            if not isinstance(getattr(self, name), torch.Tensor):
+                kind = type(getattr(self, name)).__name__
+                raise ValueError(f"{name} is a {kind}, but must be a tensor; Dataset.from_arrays takes arrays.")
         for name, images in (("images", self.images), ("test_images", self.test_images)):
             _check_images(name, images)
         if self.test_images.shape[1:] != self.images.shape[1:]:
@@ -88,6 +93,8 @@ class Dataset:
 
         The present labels become the clean ones. Same seed, same labels. The test set is not touched.
         """
+        if not callable(model):
+            raise ValueError(f"model is {model!r}, but must be a noise model such as noise.symmetric(0.4).")
         if self.clean_labels is not None and self.is_mislabeled.any():
             raise ValueError(f"{self.name} has {self.noise_rate:.1%} wrong labels already: call .cleaned() first.")
         noisy = model(self.labels, self.images, len(self.classes), seeding.generator("noise", seed))
@@ -95,7 +102,7 @@ class Dataset:
 
     def cleaned(self):
         """All samples with their clean labels: the data of the clean-label oracle."""
-        return replace(self, labels=self._known_clean_labels(), name=f"{self.name} cleaned")
+        return self._changed(labels=self._known_clean_labels(), name=f"{self.name} cleaned")
 
     def without_mislabeled(self):
         """Only the samples whose label is right: the data of the oracle by removal."""
@@ -120,7 +127,14 @@ class Dataset:
 
     def _take(self, index, name):
         clean = None if self.clean_labels is None else self.clean_labels[index]
-        return replace(self, images=self.images[index], labels=self.labels[index], clean_labels=clean, name=name)
+        return self._changed(images=self.images[index], labels=self.labels[index], clean_labels=clean, name=name)
+
+    def _changed(self, **fields):
+        """A copy without the checks: a part of a valid set is valid, and unlike a new set it may lack a class."""
+        part = copy.copy(self)
+        for name, value in fields.items():
+            object.__setattr__(part, name, value)
+        return part
 
     def _known_clean_labels(self):
         if self.clean_labels is None:
@@ -141,8 +155,7 @@ class Dataset:
         if (test_images is None) != (test_labels is None):
             raise ValueError("test_images and test_labels belong together, but only one of them was given.")
         if classes is None:
-            _check_images("images", images)
-            classes = tuple(str(c) for c in range(int(labels.max()) + 1)) if len(labels) else ()
+            classes = [str(c) for c in range(max(2, int(labels.max()) + 1 if len(labels) else 0))]
         return cls(
             images,
             labels,
@@ -163,7 +176,7 @@ class Dataset:
         images, labels, classes = _read_folder(path, size)
         test_images, test_labels = images[:0], labels[:0]
         if test is not None:
-            test_images, test_labels, test_classes = _read_folder(test, size or images.shape[-1])
+            test_images, test_labels, test_classes = _read_folder(test, tuple(images.shape[-2:]))
             if test_classes != classes:
                 raise ValueError(f"test has the classes {test_classes}, but must have those of path, {classes}.")
         return cls(images, labels, None, test_images, test_labels, tuple(classes), Path(path).name)
@@ -182,11 +195,16 @@ def _check_images(name, images):
 
 
 def _images(images):
-    return torch.as_tensor(np.asarray(images)) if not isinstance(images, torch.Tensor) else images
+    return images if isinstance(images, torch.Tensor) else torch.as_tensor(np.array(images))  # a copy: yours stay yours
 
 
 def _labels(name, labels):
-    labels = torch.as_tensor(labels)
+    try:
+        labels = torch.as_tensor(labels.copy() if isinstance(labels, np.ndarray) else labels)
+    except TypeError:
+        raise ValueError(
+            f"{name} must be whole numbers, one class index a sample, but it holds text or objects."
+        ) from None
     if labels.is_floating_point() or labels.dtype == torch.bool:
         raise ValueError(f"{name} is {labels.dtype}, but must be whole numbers, one class index a sample.")
     return labels.long()
@@ -198,9 +216,9 @@ def _read_folder(path, size):
 
     if not Path(path).is_dir():
         raise FileNotFoundError(f"path is {str(path)!r}, but must be a folder with one sub-folder of images a class.")
-    resize = (
-        [v2.Resize((size, size), antialias=True)] if size is not None and validate.whole("size", size, least=1) else []
-    )
+    if size is not None and not isinstance(size, tuple):
+        size = (validate.whole("size", size, least=1),) * 2
+    resize = [] if size is None else [v2.Resize(size, antialias=True)]
     folder = ImageFolder(path, transform=v2.Compose([v2.PILToTensor(), *resize]))
     images = [image for image, _ in folder]
     if len({image.shape for image in images}) > 1:

@@ -3,7 +3,10 @@
 import gzip
 import os
 import shutil
+import zlib
 from pathlib import Path
+
+from .atomic import written_beside
 
 HUMAN_URL = "https://github.com/UCSC-REAL/cifar-10-100n/raw/main/data/"
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package dataset-fashion-mnist puts it
@@ -88,18 +91,17 @@ def find(name, root=None, download=False):
     tried = places(root)
     for folder in tried:
         if all((folder / path).is_file() for path in needed(name)):
-            damaged = {path: state for path, state in check(folder, name).items() if state != "ok"}
-            if not damaged:
-                return folder
-            if not download:
-                path, state = next(iter(damaged.items()))
-                raise DamagedData(f"{folder / path} is {state}. Delete it and get it again: {_command(name)}")
+            try:
+                return _whole(folder, name)
+            except DamagedData:
+                if not download:
+                    raise
     if name == "fashion-mnist" and _DEBIAN.is_dir():
         return _unpack_debian(cache())
     if not download:
         raise MissingData(_missing(name, tried))
     fetch(name, tried[0])
-    return tried[0]
+    return _whole(tried[0], name)
 
 
 def fetch(name, folder):
@@ -109,6 +111,9 @@ def fetch(name, folder):
     images_of = base(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for path, state in check(folder, name).items():
+            if state.startswith("damaged"):  # torchvision takes a damaged Fashion-MNIST file for a whole one
+                (folder / path).unlink()
         reader(images_of)(folder, download=True)
         for file, known in _HUMAN[images_of].items() if name != images_of else ():
             pooch.retrieve(HUMAN_URL + file, known_hash=known, fname=file, path=folder, progressbar=True)
@@ -120,7 +125,7 @@ def read_human_labels(folder, base):
     """The CIFAR-N label file in `folder` for `base` ("cifar10" or "cifar100"): dict of name -> int array (50000,).
 
     The files are pickles, and a pickle can name any function to be run. torch's restricted unpickler is told the four
-    NumPy names that these files use; a file that names anything else is refused with pickle.UnpicklingError.
+    NumPy names that these files use (its own harmless ones it knows); a file with any other is refused: DamagedData.
     """
     import _codecs
 
@@ -135,19 +140,40 @@ def read_human_labels(folder, base):
         (_codecs.encode, "_codecs.encode"),
         type(np.dtype("int64")),
     ]
-    with torch.serialization.safe_globals(allowed):
-        return torch.load(folder / path, weights_only=True)
+    try:
+        with torch.serialization.safe_globals(allowed):
+            return torch.load(folder / path, weights_only=True)
+    except Exception as error:  # an unpickler that is refused or cut short raises half a dozen unrelated types
+        whose = f"{folder / path} is not the file of arrays that the authors of CIFAR-N publish"
+        raise DamagedData(
+            f"{whose}; nothing in it was run ({type(error).__name__}). Delete it and get it again."
+        ) from error
 
 
 def _unpack_debian(folder):
-    """Unpack Debian's .gz files into `folder` as torchvision expects them, each written beside and then renamed."""
-    for path in _FASHION:
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-        with gzip.open(_DEBIAN / f"{target.name}.gz") as packed, open(partial, "wb") as out:
-            shutil.copyfileobj(packed, out)
-        partial.replace(target)
+    """Unpack Debian's .gz files into `folder` as torchvision expects them, if they are whole."""
+    from pooch import file_hash
+
+    for path, known in _FASHION.items():
+        packed = _DEBIAN / f"{Path(path).name}.gz"
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with written_beside(folder / path) as partial:
+                with gzip.open(packed) as source, open(partial, "wb") as target:
+                    shutil.copyfileobj(source, target)
+                found = file_hash(str(partial), alg="md5")
+                if f"md5:{found}" != known:
+                    raise DamagedData(f"{packed} is damaged: unpacked, its md5 is {found}, expected {known[4:]}.")
+        except (EOFError, zlib.error, OSError) as error:
+            raise DamagedData(f"{packed} cannot be unpacked ({error}).") from error
+    return folder
+
+
+def _whole(folder, name):
+    """`folder`, once every file of `name` in it has the right hash; else DamagedData."""
+    for path, state in check(folder, name).items():
+        if state != "ok":
+            raise DamagedData(f"{folder / path} is {state}. Delete it and get it again: {_command(name)}")
     return folder
 
 

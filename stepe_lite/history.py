@@ -1,14 +1,13 @@
 """What a training run leaves behind."""
 
 import json
-import os
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+
+from .atomic import written_beside
 
 
 @dataclass(eq=False, repr=False)
@@ -62,15 +61,3 @@ class History:
         except Exception as error:  # a damaged zip file raises half a dozen unrelated types
             raise ValueError(f"path is {str(path)!r}, which is not a whole file written by History.save.") from error
         return cls(losses, weights, pd.DataFrame(log).rename_axis("epoch"), config)
-
-
-@contextmanager
-def written_beside(path):
-    """Give a temporary path in the folder of `path`; rename it to `path` when the block ends well, else remove it."""
-    path = Path(path)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")  # writers look at the suffix
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

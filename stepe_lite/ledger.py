@@ -101,7 +101,9 @@ class Ledger:
         return {"losses": self.losses, "weights": self.weight_history}
 
     def load_state_dict(self, state):
-        """Go on where `state_dict()` was taken."""
+        """Go on where `state_dict()` was taken. Raises ValueError if that was a ledger of another size."""
+        if state["losses"].shape[1] != self.n:
+            raise ValueError(f"state is of {state['losses'].shape[1]} samples, but this ledger has {self.n}.")
         self._losses = list(state["losses"].to(self._latest.device))
         self._weights = list(state["weights"].to(self._latest.device))
         if self._losses:

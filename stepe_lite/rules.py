@@ -34,8 +34,12 @@ def _everything(losses):
 
 
 def _check_schedule(schedule):
-    if not isinstance(schedule, Schedule) and not callable(schedule):
-        raise ValueError(f"schedule is {schedule!r}, but must be a schedule such as schedules.linear(5, 15, 0.4).")
+    try:
+        validate.fraction("schedule(0)", schedule(0))
+    except TypeError:
+        raise ValueError(
+            f"schedule is {schedule!r}, but must be a schedule such as schedules.linear(5, 15, 0.4)."
+        ) from None
 
 
 def _digest(tensor):
@@ -50,7 +54,7 @@ class Everything:
         return _everything(_as_losses(losses))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StepE:
     """Step-E: rank all samples by loss, exclude a growing fraction of the highest (W. Du, arXiv 2511.17040, abstract).
 
@@ -83,6 +87,8 @@ class StepE:
         return replace(self, per_class=labels) if self.per_class is True else self
 
     def __call__(self, losses, epoch):
+        if self.per_class is True:
+            raise ValueError("per_class is True, but this rule does not know the labels: pass per_class=labels.")
         losses = _as_losses(losses)
         fraction = self.schedule(epoch)
         if len(losses) == 0 or fraction == 0:
@@ -90,8 +96,6 @@ class StepE:
         scores = moving_average(losses, self.momentum) if self.momentum else losses[-1]
         if self.per_class is False:
             return self._weights(scores, fraction)
-        if self.per_class is True:
-            raise ValueError("per_class is True, but this rule does not know the labels: pass per_class=labels.")
         if self.per_class.shape != scores.shape:
             raise ValueError(f"per_class has {len(self.per_class)} labels, but there are {len(scores)} losses.")
         weights = torch.empty_like(scores)
@@ -110,6 +114,9 @@ class StepE:
     def __repr__(self):
         labels = self.per_class if isinstance(self.per_class, bool) else f"labels:{_digest(self.per_class)}"
         return f"StepE({self.schedule}, soft={self.soft}, momentum={self.momentum}, per_class={labels})"
+
+    def __eq__(self, other):
+        return isinstance(other, StepE) and repr(self) == repr(other) and self.schedule == other.schedule
 
     __hash__ = None  # per_class may hold a tensor, which has no hash by value
 

@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 
 from . import seeding, validate
+from .atomic import written_beside
 from .batches import Images
-from .history import History, written_beside
+from .history import History
 from .learner import DEFAULT_LR, LR_SCHEDULES, OPTIMIZERS, Learner
 from .ledger import Ledger
 
@@ -111,7 +112,7 @@ class _Run:
         self.length = validate.whole(name, length, least=1)
         self.batch_size = validate.whole("batch_size", batch_size, least=1, most=len(data))
         self.seed = validate.whole("seed", seed)
-        final = getattr(getattr(rule, "schedule", None), "final", 0)
+        final = getattr(getattr(rule, "schedule", rule), "final", getattr(rule, "fraction", 0))
         if round(final * len(data)) >= len(data):
             raise ValueError(f"final is {final}, which would exclude all {len(data)} samples; choose a smaller one.")
         settings = {
@@ -134,7 +135,8 @@ class _Run:
         self.validation = validation and (Images(validation.images, device, like), validation.labels.to(device))
         self.mislabeled = None if data.clean_labels is None else data.is_mislabeled.to(device)
         self.log, self.config = [], {
-            "data": data.name, "n": len(data), "data_digest": _digest(data), "rule": getattr(rule, "__qualname__", repr(rule)),
+            "data": data.name, "n": len(data), "data_digest": _digest(data),
+            "rule": getattr(rule, "__qualname__", repr(rule)),  # the repr of a function would hold its address
             "model": model if isinstance(model, str) else type(self.learner.net).__name__,
             "parameters": sum(p.numel() for p in self.learner.net.parameters()), name: self.length,
             "batch_size": batch_size, **settings, "seed": seed, "device": str(device), "rescore_every": rescore_every,

@@ -12,8 +12,11 @@ def choice(name, value, allowed):
     allowed = list(allowed)
     if value in allowed:
         return value
-    close = difflib.get_close_matches(str(value), [str(a) for a in allowed], n=1, cutoff=0.4)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    typed, known = str(value).lower(), {str(a).lower(): a for a in allowed}
+    close = [a for a in known if typed and a.startswith(typed)] or difflib.get_close_matches(
+        typed, known, n=1, cutoff=0.4
+    )
+    hint = f" Did you mean {known[close[0]]!r}?" if close else ""
     raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, allowed))}.{hint}")
 
 

@@ -3,8 +3,12 @@
 import shutil
 
 import pytest
+from hypothesis import settings
 
 from stepe_lite import files, load
+
+settings.register_profile("no deadline", deadline=None)  # a busy machine must not fail a test
+settings.load_profile("no deadline")
 
 
 @pytest.fixture(autouse=True)

@@ -319,7 +319,7 @@ def test_run_refuses_before_anything_runs(tmp_path, arguments, message):
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_ctrl_c_leaves_nothing_half_written_and_the_same_command_finishes(tmp_path):
     out = tmp_path / "out"
-    command = ["train", "--subset", 300, "--batch-size", 300, "--epochs", 400, "--seeds", 1, "--noise", "symmetric"]
+    command = ["train", "--subset", 300, "--batch-size", 300, "--epochs", 200, "--seeds", 1, "--noise", "symmetric"]
     # A shell that runs the tests in the background may have told its children to ignore Ctrl-C.
     listen = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     running = process(*command, "--out", out, **listen)
@@ -335,5 +335,5 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_same_command_finishes(tmp_pa
     result = stepe_lite(*command, "--out", out)
     assert result.exit_code == 0, result.output
     (history,) = out.glob("*.npz")
-    assert len(History.load(history).log) == 400
+    assert len(History.load(history).log) == 200
     assert not [path for path in out.iterdir() if "partial" in path.name]

@@ -95,7 +95,7 @@ def test_digits_are_the_default_and_the_same_every_time(digits):
         ({"test_labels": torch.tensor([0, 3])}, "test_labels goes from 0 to 3, but must lie from 0 to 1"),
         ({"images": pixels(4).float()}, "images is torch.float32, but must be uint8 with values from 0 to 255"),
         ({"images": pixels(4)[:, 0]}, r"images has shape \(4, 8, 8\), but must be \(n, channels, height, width\)"),
-        ({"images": pixels(4, 8, 8, 3)}, r"images has shape \(4, 8, 8, 3\): channels come second, so permute"),
+        ({"images": pixels(4, 8, 8, 3)}, r"images has shape \(4, 8, 8, 3\): .*so permute it"),
         ({"test_images": pixels(2).int()}, "test_images is torch.int32, but must be uint8"),
         ({"test_images": pixels(2, h=9)}, r"test_images are \(1, 9, 8\) each, but must be \(1, 8, 8\)"),
         ({"classes": ("cat",)}, r"classes has 1 name\(s\), but at least 2 are needed"),
@@ -123,12 +123,19 @@ def test_wrong_labels_are_those_that_differ_from_the_clean_ones():
     assert "25.0% of the labels wrong" in repr(data)
 
 
-@pytest.mark.parametrize("attribute", ["is_mislabeled", "noise_rate", "transition", "cleaned", "without_mislabeled"])
-def test_without_clean_labels_nothing_is_said_about_wrong_ones(attribute):
-    data = cats_and_dogs(clean_labels=None)
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda data: data.is_mislabeled,
+        lambda data: data.noise_rate,
+        lambda data: data.transition,
+        lambda data: data.cleaned(),
+        lambda data: data.without_mislabeled(),
+    ],
+)
+def test_without_clean_labels_nothing_is_said_about_wrong_ones(question):
     with pytest.raises(ValueError, match="the clean labels of pets are unknown"):
-        value = getattr(data, attribute)
-        value()
+        question(cats_and_dogs(clean_labels=None))
 
 
 def test_cleaned_has_all_samples_and_without_mislabeled_the_right_ones():
@@ -319,6 +326,13 @@ def test_missing_files_are_listed_with_size_places_and_command(name, tmp_path, m
     assert all(str(place) in message for place in (tmp_path / "mine", tmp_path / "shared", files.cache()))
     assert f"stepe-lite data {name} --download" in message
     assert "by hand" in message
+
+
+def test_files_are_looked_for_in_root_then_in_the_environments_folder_then_in_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("STEPE_LITE_DATA", str(tmp_path / "shared"))
+    assert files.places(tmp_path / "mine") == [tmp_path / "mine", tmp_path / "shared", files.cache()]
+    monkeypatch.delenv("STEPE_LITE_DATA")
+    assert files.places() == [files.cache()]
 
 
 def test_looking_for_files_makes_no_folders(tmp_path):

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stepe_lite import schedules
@@ -70,10 +70,11 @@ def test_the_stairs_of_a_staircase_are_equally_high_and_equally_far_apart():
     assert jumps[jumps > 0] == pytest.approx([0.1] * 4)
 
 
-@given(warmups, st.integers(1, 20), st.integers(0, 40))
-def test_a_staircase_has_as_many_jumps_as_steps(warmup, steps, longer):
-    fractions = staircase(warmup, steps + longer, 0.5, steps).values(warmup + steps + longer + 1)
-    assert np.count_nonzero(np.diff(fractions)) == steps
+@given(warmups, st.integers(1, 60), st.integers(1, 5))
+@example(warmup=0, steps=49, stride=1)  # 1 / 49 * 49 is a little less than 1
+def test_the_jumps_of_a_staircase_come_on_time(warmup, steps, stride):
+    fractions = staircase(warmup, ramp=steps * stride, final=0.5, steps=steps).values(warmup + steps * stride + 1)
+    assert (np.flatnonzero(np.diff(fractions)) + 1).tolist() == [warmup + stride * (i + 1) for i in range(steps)]
 
 
 @pytest.mark.parametrize("make", [linear, cosine, exponential, staircase])
