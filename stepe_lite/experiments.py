@@ -103,7 +103,8 @@ def summary(runs):
             "recall": _percent(of_method.recall),
             "seconds": f"{of_method.seconds.mean():.1f}",
         }
-    return pd.DataFrame(table).T.rename_axis("method")
+    table = pd.DataFrame(table).T.rename_axis("method")
+    return table.loc[:, (table != "–").any()]
 
 
 def _gain(runs, method):

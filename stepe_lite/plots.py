@@ -11,15 +11,16 @@ import torch
 
 CLEAN, MISLABELED = "#0072B2", "#D55E00"
 GROUPS = {"clean": CLEAN, "mislabeled": MISLABELED}
+SHADES = ["#f2f2f2", "#cfcfcf"]  # where a two-class network says 0, and 1
 # One colour a method, the same in every picture; grey for what is no rival: controls and oracles.
 METHODS = {
     "standard": "#000000",
     "standard, equal steps": "#7F7F7F",
+    "random exclusion": "#7F7F7F",
     "loss truncation": "#E69F00",
     "self-paced": "#CC79A7",
     "one-shot": "#56B4E9",
     "Step-E": "#009E73",
-    "random exclusion": "#7F7F7F",
     "oracle by removal": "#7F7F7F",
     "oracle by clean labels": "#7F7F7F",
 }
@@ -78,18 +79,19 @@ def transition(matrix, classes, title="", ax=None):
 def boundary(predict, points, labels, is_mislabeled, title="", ax=None):
     """What a two-class model says in the plane: `predict(points (m, 2)) -> probability (m,) of class 1`.
 
-    `points` (n, 2) are drawn by given label (circle = 0, square = 1), mislabeled ones in orange.
+    `points` (n, 2) are drawn by given label (circle = 0, square = 1), mislabeled ones in orange. Dark: class 1.
     """
     ax = _axes(ax, (4, 3.6))
     low, high = points.min(0) - 0.4, points.max(0) + 0.4
     x, y = np.meshgrid(np.linspace(low[0], high[0], 200), np.linspace(low[1], high[1], 200))
     chance = np.asarray(predict(np.c_[x.ravel(), y.ravel()])).reshape(x.shape)
-    ax.contourf(x, y, chance, levels=[0, 0.5, 1], colors=["#f2f2f2", "#cfcfcf"])
+    ax.contourf(x, y, chance, levels=[0, 0.5, 1], colors=SHADES)
     ax.contour(x, y, chance, levels=[0.5], colors="black", linewidths=1)
     for label, marker in enumerate("os"):
         for name, group in (("clean", ~is_mislabeled), ("mislabeled", is_mislabeled)):
             chosen = group & (labels == label)
-            ax.scatter(*points[chosen].T, s=14, marker=marker, color=GROUPS[name], label=f"{name}, given {label}")
+            said = f"labelled {label}, {'rightly' if name == 'clean' else 'wrongly'}"
+            ax.scatter(*points[chosen].T, s=18, marker=marker, color=GROUPS[name], label=said, zorder=3)
     ax.set(xlabel="first feature", ylabel="second feature", title=title)
     return ax
 
@@ -141,7 +143,7 @@ def schedules(*chosen, epochs, ax=None):
     for schedule, style in zip(chosen, ["-", "--", "-.", ":"] * len(chosen)):
         at = np.linspace(0, epochs, 400)
         ax.plot(at, [100 * schedule(epoch) for epoch in at], style, label=repr(schedule))
-    ax.set(xlabel="epoch", ylabel="excluded samples (%)", ylim=(0, None))
+    ax.set(xlabel="epoch (counted from 0)", ylabel="excluded samples (%)", ylim=(0, None))
     ax.legend(fontsize=8)
     return ax
 
@@ -154,15 +156,16 @@ def exclusion(history, ax=None):
         ("precision", "-", "#009E73"),
         ("recall", "--", "#CC79A7"),
     ):
-        ax.plot(history.log.index + 1, 100 * history.log[column], style, color=colour, label=column.replace("_", " "))
-    ax.set(xlabel="epoch", ylabel="%", ylim=(0, 102))
+        ax.plot(history.log.index, 100 * history.log[column], style, color=colour, label=column.replace("_", " "))
+    ax.set(xlabel="epoch (counted from 0)", ylabel="share (%)", ylim=(0, 102))
     ax.legend(fontsize=8)
     return ax
 
 
 def accuracies(runs, column="accuracy_last", ax=None, label="test accuracy at the last epoch (%)"):
-    """One row a method: every seed as a dot, the mean as a bar of one standard deviation to either side."""
-    methods = list(dict.fromkeys(runs.method))
+    """One row a method: every seed as a dot, the mean as a tick with one standard deviation to either side."""
+    known = list(METHODS)
+    methods = sorted(set(runs.method), key=lambda name: (known.index(name) if name in known else len(known), name))
     ax = _axes(ax, (6.5, 0.36 * len(methods) + 0.9))
     for row, method in enumerate(methods):
         values = 100 * runs.loc[runs.method == method, column]
@@ -197,15 +200,18 @@ def boundaries(models, points, truth):
     figure, axes = _figure(1, len(models), (4.2 * len(models), 3.6), sharex=True, sharey=True)
     for ax, (title, (predict, given)) in zip(axes[0], models.items()):
         boundary(predict, points, np.asarray(given), np.asarray(given) != truth, title, ax)
-    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    handles, said = axes[0, -1].get_legend_handles_labels()
+    shades = [plt.Rectangle((0, 0), 1, 1, color=shade) for shade in SHADES]
+    said = [*said, "network says 0", "network says 1"]
+    figure.legend([*handles, *shades], said, loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 
-def line(values, xlabel, ylabel, ax=None):
+def line(values, xlabel, ylabel, ylim=(0, 1.02), ax=None):
     """One line through `values`, a dict x -> y."""
     ax = _axes(ax)
-    ax.plot(list(values), list(values.values()), "o-", color=METHODS["standard"])
-    ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, 1.02))
+    ax.plot(list(values), list(values.values()), "o-", markersize=4, color=METHODS["standard"])
+    ax.set(xlabel=xlabel, ylabel=ylabel, ylim=ylim)
     return ax
 
 

@@ -140,7 +140,7 @@ class _Run:
             "model": model if isinstance(model, str) else type(self.learner.net).__name__,
             "parameters": sum(p.numel() for p in self.learner.net.parameters()), name: self.length,
             "batch_size": batch_size, **settings, "seed": seed, "device": str(device), "rescore_every": rescore_every,
-            "validation_digest": validation and _digest(validation), "torch": torch.__version__,
+            "validation_digest": validation and _digest(validation), "torch": str(torch.__version__),
         }  # fmt: skip
 
     @property

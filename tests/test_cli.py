@@ -112,6 +112,12 @@ def test_train_prints_the_table_of_all_rules():
     assert "gain over standard" in result.output
 
 
+def test_train_compares_the_rules_that_it_is_given():
+    result = stepe_lite(*SMALL, "--rule", "step-e", "--rule", "standard")
+    assert result.exit_code == 0 and "gain over standard" in result.output
+    assert [line.split()[0] for line in result.output.splitlines()[-2:]] == ["standard", "Step-E"]
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_train_knows_every_rule(rule):
     result = stepe_lite(*SMALL, "--epochs", "1", "--seeds", "1", "--rule", rule)

@@ -2,13 +2,14 @@
 
 import re
 import statistics
+from itertools import pairwise
 
 import nbformat
 import numpy as np
 import pytest
 import torch
 
-from stepe_lite import checks, course, noise
+from stepe_lite import checks, course, noise, ranking
 
 PATHS = sorted(course.folder().glob("[0-9]*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -90,20 +91,43 @@ def sloppy_symmetric(labels, rate, k):
     return labels.index_put((chosen,), torch.randint(k, (len(chosen),)))
 
 
+def exact_symmetric(labels, rate, k):
+    chosen = torch.randperm(len(labels))[: round(rate * len(labels))]
+    return labels.index_put((chosen,), (labels[chosen] + torch.randint(1, k, (len(chosen),))) % k)
+
+
 EXERCISES = {
-    "symmetric": ("my_symmetric", [sloppy_symmetric, lambda labels, rate, k: (labels + 1) % k, lambda *a: "?"]),
-    "transition_matrix": ("my_transition_matrix", [counts, lambda c, g, k: (counts(c, g, k) / counts(c, g, k).sum(0))]),
+    "symmetric": (
+        "my_symmetric",
+        [
+            sloppy_symmetric,
+            lambda labels, rate, k: exact_symmetric(labels, 0.4, k),
+            lambda labels, rate, k: (labels + 1) % k,
+            lambda *a: "?",
+        ],
+    ),
+    "transition_matrix": ("my_transition_matrix", [counts, lambda c, g, k: counts(c, g, k) / counts(c, g, k).sum(0)]),
     "most_confused": ("most_confused", [("automobile", "truck"), ("cat", "cat"), ("cat", "dog"), "truck", 7]),
     "memorised_share": (
         "my_learned_share",
-        [lambda x: (x < 0.5).float().mean(), lambda x: (x < np.log(2)).sum(), lambda x: (x > np.log(2)) * 1.0],
+        [
+            lambda x: (x < 0.5).float().mean(),
+            lambda x: (x < np.log(2)).sum(),
+            lambda x: (x > np.log(2)).float().mean(),
+            lambda x: 0.6,
+            lambda x: "0.6",
+        ],
     ),
-    "early_stopping_epoch": ("my_stopping_epoch", [lambda a: a.max(), lambda a: len(a) - 1, lambda a: a.argmin()]),
+    "early_stopping_epoch": (
+        "my_stopping_epoch",
+        [np.max, np.argmin, lambda a: len(a) - 1, lambda a: np.argmax(a) + 1, lambda a: np.argmax(np.diff(a) < 0)],
+    ),
     "truncation_rule": (
         "my_rule",
         [
             lambda losses, epoch: torch.ones(losses.shape[1]),
             lambda losses, epoch: torch.zeros(losses.shape[1]),
+            lambda losses, epoch: ranking.exclude_highest(losses[0], 0.4) if epoch > 2 else torch.ones(losses.shape[1]),
             lambda losses, epoch: (losses[-1] > losses[-1].quantile(0.6)).float(),
         ],
     ),
@@ -116,9 +140,13 @@ EXERCISES = {
         [
             lambda losses, fraction: (losses > losses.quantile(fraction)).float(),
             lambda losses, fraction: losses.argsort(descending=True)[: round(fraction * len(losses))],
+            lambda losses, fraction: 1 - ranking.exclude_highest(losses, fraction),
+            lambda losses, fraction: ranking.exclude_highest(-losses, fraction),
+            lambda losses, fraction: losses * ranking.exclude_highest(losses, fraction),
+            lambda losses, fraction: (losses.argsort().argsort() < len(losses) - int(fraction * len(losses))).float(),
         ],
     ),
-    "relative_cost": ("my_cost", [0.6, 1.0, 0.4 / 3, "cheap"]),
+    "relative_cost": ("my_cost", [0.6, 1.0, 0.4 / 3, 2.2, 73.3, float("nan"), "cheap"]),
 }
 
 
@@ -127,7 +155,7 @@ def solutions():
     found = []
     for path in PATHS:
         cells = read(path).cells
-        for cell, following in zip(cells, cells[1:]):
+        for cell, following in pairwise(cells):
             names = re.findall(r"^check\.(\w+)\(", cell.source, re.M) if cell.cell_type == "code" else []
             for name in names:
                 assert following.source.startswith("<details><summary>Solution</summary>"), f"{path.stem}: {name}"
@@ -154,7 +182,8 @@ def test_two_to_four_exercises(path):
 def test_the_folded_solution_is_accepted(capsys, check, source):
     human = noise.cifar10n("worse")
     names = "airplane automobile bird cat deer dog frog horse ship truck".split()
-    scope = {"torch": torch, "np": np, "human": human, "names": names}
+    wrong = human.clone().fill_diagonal_(0)
+    scope = {"torch": torch, "np": np, "wrong": wrong, "names": names}
     exec(source, scope)
     assert told(capsys, check, scope[EXERCISES[check][0]]).startswith("✓")
 
