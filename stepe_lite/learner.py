@@ -86,10 +86,10 @@ class Learner:
         self._began_at, self._fresh = state["began_at"], state["fresh"]
 
     def _forward(self, batch):
-        on_gpu = self.device.type == "cuda"
-        batch = batch.contiguous(memory_format=torch.channels_last) if on_gpu else batch
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=on_gpu):
-            return self.net(batch).float()
+        if self.device.type != "cuda":
+            return self.net(batch)
+        with torch.autocast("cuda", torch.bfloat16):
+            return self.net(batch.contiguous(memory_format=torch.channels_last)).float()
 
     def _losses(self, batch, index):
         return F.cross_entropy(self._forward(batch), self.labels[index], reduction="none")

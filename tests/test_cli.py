@@ -54,7 +54,7 @@ def test_python_m_stepe_lite_says_its_version(tmp_path):
     assert running.returncode == 0 and __version__ in out and err == ""
 
 
-def test_the_installed_command_is_the_same(tmp_path):
+def test_the_installed_command_is_the_same():
     (script,) = entry_points(group="console_scripts", name="stepe-lite")
     assert script.load() is main
 
