@@ -19,6 +19,7 @@ NOISE = {
 RULES = {
     "standard": "standard",
     "loss-truncation": "loss truncation",
+    "loss-truncation-warmup": "loss truncation, warm-up",
     "self-paced": "self-paced",
     "one-shot": "one-shot",
     "step-e": "Step-E",
@@ -46,7 +47,7 @@ class _Commands(click.Group):
 def main():
     """Learning with noisy labels: run the course, train Step-E and its rivals, get the data.
 
-    Errors in what you typed exit with 2, everything else that fails with 1.
+    Exit status: 0 = fine, 1 = something failed or was refused, 2 = an unknown command or option, 130 = interrupted.
     """
 
 
@@ -103,12 +104,15 @@ def run(notebooks, parameters, out, html, save):
 )
 @click.option("--device", default="auto", show_default=True)
 @click.option("--out", help="Folder for histories, checkpoints and table.csv; the same command goes on from them.")
-def train(data, root, subset, noise_name, rate, chosen, schedule, warmup, ramp, final, seeds, out, **settings):
+@click.pass_context
+def train(ctx, data, root, subset, noise_name, rate, chosen, schedule, warmup, ramp, final, seeds, out, **settings):
     """Train one method, or several, on one data set over several seeds and print the table."""
     for each in chosen:
         validate.choice("--rule", each, [*RULES, "all"])
     validate.whole("--seeds", seeds, least=1)
     models.check_name(settings["model"])
+    if noise_name == "none" and ctx.get_parameter_source("rate") != click.core.ParameterSource.DEFAULT:
+        raise click.UsageError(f"--rate {rate:g} is given without --noise; choose one of {', '.join(list(NOISE)[1:])}.")
     model = _noise_model(noise_name, rate)
     whole = datasets.load(data, root)
     whole = whole if subset is None else whole.subset(subset, seed=0)
@@ -118,8 +122,8 @@ def train(data, root, subset, noise_name, rate, chosen, schedule, warmup, ramp, 
         click.echo(f"final = {final:g}, the true noise rate: a privilege that practice does not have (see --final).")
     shape = _schedule(schedule, warmup, ramp, final)
 
-    def make_methods(data):
-        found = experiments.methods(data, shape)
+    def make_methods(data, seed):
+        found = experiments.methods(data, shape, seed)
         return {method: found[method] for rule, method in RULES.items() if rule in chosen or "all" in chosen}
 
     make_data = (lambda seed: whole) if model is None else (lambda seed: whole.with_noise(model, seed))
@@ -173,7 +177,7 @@ def _where(name, root):
         return str(files.find(name, root))
     except files.MissingData:
         return f"missing: stepe-lite data {name} --download"
-    except files.DamagedData as error:
+    except (files.DamagedData, ImportError) as error:
         return str(error)
 
 

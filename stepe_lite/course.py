@@ -37,7 +37,7 @@ def claim(text, value, above=None, below=None):
         f"{word} {limit:g}" for word, limit in (("above", above), ("below", below)) if limit is not None
     )
     line = f"{'✓' if holds else '✗'} {text}: {value:.4g} ({'' if holds else 'expected '}{band})"
-    record = {"text": text, "value": value, "above": above, "below": below, "holds": holds}
+    record = {"text": text, "value": None if value != value else value, "above": above, "below": below, "holds": holds}
     _show(line, {"stepe_lite_claim": record})
     if not holds and os.environ.get("CI") and os.environ.get(_CLAIMS) != "collect":
         raise ClaimBroken(line)
@@ -104,6 +104,8 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
     for name in parameters:
         validate.choice("parameter", name, sorted({p for of_one in known.values() for p in of_one}))
     out = validate.folder("out", out)
+    if any(path.resolve().parent == out.resolve() for path in paths):
+        raise ValueError(f"out is {str(out)!r}, where the notebooks themselves are; choose another folder (or save).")
 
     entries = []
     for path in paths:
@@ -152,6 +154,10 @@ def _execute(path, out, parameters, progress):
                 )  # fmt: skip
             except papermill.PapermillExecutionError as failure:
                 error = f"cell {failure.cell_index + 1} (In [{failure.exec_count}]): {failure.ename}: {failure.evalue}"
+            except Exception as failure:  # a dead kernel, say: the other notebooks still run
+                error = f"{type(failure).__name__}: {failure}"
+                if not partial.exists():
+                    nbformat.write(nbformat.read(path, as_version=4), partial)
     finally:
         os.environ.pop(_CLAIMS) if before is None else os.environ.update({_CLAIMS: before})
     seconds = time.perf_counter() - started

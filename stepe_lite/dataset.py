@@ -1,7 +1,7 @@
 """What a data set is here: tensors, with the clean labels where these are known."""
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +98,8 @@ class Dataset:
         if self.clean_labels is not None and self.is_mislabeled.any():
             raise ValueError(f"{self.name} has {self.noise_rate:.1%} wrong labels already: call .cleaned() first.")
         noisy = model(self.labels, self.images, len(self.classes), seeding.generator("noise", seed))
-        return replace(self, labels=noisy, clean_labels=self.labels, name=f"{self.name}+{model!r}")
+        self._check_labels("the noisy labels", noisy, len(self))
+        return self._changed(labels=noisy, clean_labels=self.labels, name=f"{self.name}+{model!r}")
 
     def cleaned(self):
         """All samples with their clean labels: the data of the clean-label oracle."""
@@ -201,7 +202,7 @@ def _images(images):
 def _labels(name, labels):
     try:
         labels = torch.as_tensor(labels.copy() if isinstance(labels, np.ndarray) else labels)
-    except TypeError:
+    except (TypeError, ValueError, RuntimeError):
         raise ValueError(
             f"{name} must be whole numbers, one class index a sample, but it holds text or objects."
         ) from None

@@ -9,20 +9,23 @@ from .rules import Everything, KeepOnly, LossTruncation, OneShotFilter, RandomEx
 from .training import fit
 
 
-def methods(data, schedule):
-    """Every method as name -> (training data, rule), all with the fraction and the warm-up of `schedule`.
+def methods(data, schedule, seed=0):
+    """Every method as name -> (training data, rule), all with the final fraction of `schedule`.
 
-    The two oracles see the clean labels, and are left out where these are unknown. Oracle by removal: only the rightly
-    labelled samples. Oracle by clean labels: all samples, each with its clean label.
+    Loss truncation comes twice: from the start, as its authors' default, and with the warm-up of `schedule`, which
+    makes it Step-E without the ramp. `seed` is for the control, random exclusion. The two oracles see the clean labels,
+    and are left out where these are unknown: by removal, only the rightly labelled samples; by clean labels, all of
+    them with their clean labels.
     """
     final, warmup = schedule.final, schedule.warmup
     found = {
         "standard": (data, Everything()),
         "loss truncation": (data, LossTruncation(final)),
+        "loss truncation, warm-up": (data, LossTruncation(final, warmup)),
         "self-paced": (data, SelfPaced(schedule)),
         "one-shot": (data, OneShotFilter(final, max(1, warmup))),
         "Step-E": (data, StepE(schedule)),
-        "random exclusion": (data, RandomExclusion(schedule)),
+        "random exclusion": (data, RandomExclusion(schedule, seed)),
     }
     if data.clean_labels is not None:
         found["oracle by removal"] = (data, KeepOnly(~data.is_mislabeled))
@@ -36,7 +39,7 @@ def compare(make_data, make_methods, seeds, model, *, folder=None, progress=True
     Parameters
     ----------
     make_data : seed -> Dataset (the seed fixes the noise)
-    make_methods : Dataset -> {name: (Dataset, rule)}, for example `lambda data: methods(data, schedule)`
+    make_methods : (Dataset, seed) -> {name: (Dataset, rule)}, for example a function that calls `methods`
     seeds : the seeds; each is used for the noise, the initial weights and the order of the samples
     model, settings : as for `fit`
     folder : where to keep a checkpoint and the history of every run; a second call goes on where the first stopped
@@ -46,20 +49,20 @@ def compare(make_data, make_methods, seeds, model, *, folder=None, progress=True
     """
     from tqdm.auto import tqdm
 
-    rows, runs = [], [(seed, name) for seed in seeds for name in make_methods(make_data(seed))]
-    with tqdm(runs, unit="run", disable=not progress, leave=False) as bar:
-        data, of_seed = {}, None
-        for seed, name in bar:
-            bar.set_description(f"seed {seed}, {name}")
-            if seed != of_seed:
-                data, of_seed = make_methods(make_data(seed)), seed
-            train, rule = data[name]
-            stem = None if folder is None else Path(folder) / f"{name.replace(' ', '-').lower()}-seed{seed}"
-            checkpoint = None if stem is None else stem.with_suffix(".checkpoint")
-            history = fit(train, model, rule, seed=seed, checkpoint=checkpoint, progress=False, **settings)
-            if stem is not None:
-                history.save(stem.with_suffix(".npz"))
-            rows.append({"method": name, "seed": seed, **_result(history.log)})
+    rows, seeds = [], list(seeds)
+    with tqdm(unit="run", disable=not progress, leave=False) as bar:
+        for seed in seeds:
+            found = make_methods(make_data(seed), seed)
+            bar.total = len(seeds) * len(found)
+            for name, (data, rule) in found.items():
+                bar.set_description(f"seed {seed}, {name}")
+                stem = None if folder is None else str(Path(folder) / f"{name.replace(' ', '-').lower()}-seed{seed}")
+                checkpoint = stem and f"{stem}.checkpoint"
+                history = fit(data, model, rule, seed=seed, checkpoint=checkpoint, progress=False, **settings)
+                if stem is not None:
+                    history.save(f"{stem}.npz")
+                rows.append({"method": name, "seed": seed, **_result(history.log)})
+                bar.update()
     return pd.DataFrame(rows)
 
 
@@ -103,8 +106,7 @@ def summary(runs):
             "recall": _percent(of_method.recall),
             "seconds": f"{of_method.seconds.mean():.1f}",
         }
-    table = pd.DataFrame(table).T.rename_axis("method")
-    return table.loc[:, (table != "–").any()]
+    return pd.DataFrame(table).T.rename_axis("method")
 
 
 def _gain(runs, method):

@@ -3,6 +3,7 @@
 import gzip
 import os
 import shutil
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -111,12 +112,14 @@ def fetch(name, folder):
     images_of = base(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, state in check(folder, name).items():
-            if state.startswith("damaged"):  # torchvision takes a damaged Fashion-MNIST file for a whole one
-                (folder / path).unlink()
-        reader(images_of)(folder, download=True)
-        for file, known in _HUMAN[images_of].items() if name != images_of else ():
-            pooch.retrieve(HUMAN_URL + file, known_hash=known, fname=file, path=folder, progressbar=True)
+        # Into a folder beside, then renamed: an interrupted download leaves no half a file under its name.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".download") as beside:
+            reader(images_of)(beside, download=True)
+            for file, known in _HUMAN[images_of].items() if name != images_of else ():
+                pooch.retrieve(HUMAN_URL + file, known_hash=known, fname=file, path=beside, progressbar=True)
+            for path in needed(name):
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (Path(beside) / path).replace(folder / path)
     except (OSError, RuntimeError, ValueError) as error:
         raise MissingData(f"the download of {name} failed ({error}). {_missing(name, [folder])}") from error
 

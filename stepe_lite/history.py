@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,7 @@ class History:
 
     def save(self, path):
         """Write losses, weights, log and config to one .npz file at `path` (the model is not in it)."""
+        path = Path(path).expanduser()
         text = {"log": json.dumps(self.log.to_dict("list")), "config": json.dumps(self.config)}
         with written_beside(path) as partial, open(partial, "wb") as file:
             np.savez_compressed(file, losses=self.losses.numpy(), weights=self.weights.numpy(), **text)
@@ -53,7 +55,7 @@ class History:
     def load(cls, path):
         """Read what `save` wrote. Raises FileNotFoundError, or ValueError if `path` is not such a file."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(Path(path).expanduser(), allow_pickle=False) as file:
                 losses, weights = torch.from_numpy(file["losses"]), torch.from_numpy(file["weights"])
                 log, config = json.loads(str(file["log"])), json.loads(str(file["config"]))
         except FileNotFoundError:

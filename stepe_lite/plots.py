@@ -18,13 +18,20 @@ METHODS = {
     "standard, equal steps": "#7F7F7F",
     "random exclusion": "#7F7F7F",
     "loss truncation": "#E69F00",
+    "loss truncation, warm-up": "#E69F00",
     "self-paced": "#CC79A7",
     "one-shot": "#56B4E9",
     "Step-E": "#009E73",
     "oracle by removal": "#7F7F7F",
     "oracle by clean labels": "#7F7F7F",
 }
-_DASHED = {"random exclusion", "oracle by removal", "oracle by clean labels", "standard, equal steps"}
+_DASHED = {
+    "loss truncation, warm-up",
+    "random exclusion",
+    "oracle by removal",
+    "oracle by clean labels",
+    "standard, equal steps",
+}
 
 
 def _style():

@@ -8,7 +8,8 @@ Every method in this package that selects samples is a *rule*, a pure function `
 - `weights`: float32 tensor (n,) in [0, 1]; 0 excludes a sample from that epoch's gradient updates.
 
 Rules keep no state, so the same rule can be trained with, replayed on recorded losses and tested without training.
-How samples are ranked, ties and NaN included, is said in `ranking`.
+How samples are ranked, ties and NaN included, is said in `ranking`. Two optional attributes are read by `fit`:
+`for_labels(labels)` gives the rule that also knows the labels, `restart_epoch` asks for fresh weights at that epoch.
 """
 
 import hashlib
@@ -61,7 +62,8 @@ class StepE:
     Parameters
     ----------
     schedule : epoch -> excluded fraction, for example `schedules.linear(warmup=5, ramp=15, final=0.4)`
-    soft : None for hard exclusion, or a temperature in nats (above 0) for sigmoid weights, see `soft_weights`
+    soft : None for hard exclusion, or a temperature in nats (above 0) for sigmoid weights, see `soft_weights`; these
+        are rarely 0, so nearly all samples are still trained on and little time is saved
     momentum : rank by an exponential moving average of the losses with this momentum, in [0, 1); 0 = by the last loss.
         A moving average makes *persistently* high loss count.
     per_class : False = one ranking over all samples. True = exclude the same fraction within each given class; `fit`
@@ -80,7 +82,7 @@ class StepE:
             validate.positive("soft", self.soft)
         validate.fraction("momentum", self.momentum)
         if not isinstance(self.per_class, bool):
-            object.__setattr__(self, "per_class", torch.as_tensor(self.per_class))
+            object.__setattr__(self, "per_class", torch.as_tensor(self.per_class).clone())
 
     def for_labels(self, labels):
         """The same rule, with `per_class=True` replaced by the labels themselves."""
@@ -225,7 +227,7 @@ class KeepOnly:
             raise ValueError(f"mask is {mask.dtype} {tuple(mask.shape)}, but must be a bool vector (n,).")
         if not mask.any():
             raise ValueError("mask keeps no samples, but at least one must be kept.")
-        object.__setattr__(self, "mask", mask)
+        object.__setattr__(self, "mask", mask.clone())  # a rule does not change when yours does
 
     def __call__(self, losses, epoch):
         losses = _as_losses(losses)

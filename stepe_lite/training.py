@@ -1,6 +1,6 @@
 """The one training loop. Every method that selects samples is a rule in it, so a comparison changes one thing only."""
 
-import hashlib
+import io
 import math
 import time
 from contextlib import contextmanager
@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from . import seeding, validate
+from . import fingerprint, seeding, validate
 from .atomic import written_beside
 from .batches import Images
+from .dataset import Dataset
 from .history import History
 from .learner import DEFAULT_LR, LR_SCHEDULES, OPTIMIZERS, Learner
 from .ledger import Ledger
@@ -75,15 +76,22 @@ def fit(
     """
     from tqdm.auto import tqdm
 
+    if checkpoint is not None:
+        checkpoint = Path(checkpoint).expanduser()
+        validate.folder("the folder of checkpoint", checkpoint.parent)
+        if checkpoint.is_dir():
+            raise ValueError(f"checkpoint is {str(checkpoint)!r}, which is a folder, but must be a file.")
+        if not hasattr(rule, "__dataclass_fields__"):
+            raise ValueError(
+                f"checkpoint needs a rule that prints as what it is, such as StepE, not {fingerprint.rule(rule)}."
+            )
     run = _Run(
         data, model, rule, epochs=epochs, steps=steps, batch_size=batch_size, lr=lr, optimizer=optimizer,
         lr_schedule=lr_schedule, weight_decay=weight_decay, seed=seed, device=device, augment=augment,
         rescore_every=rescore_every, validation=validation,
     )  # fmt: skip
-    if checkpoint is not None:
-        validate.folder("the folder of checkpoint", Path(checkpoint).parent)
-        if Path(checkpoint).exists():
-            run.resume(checkpoint)
+    if checkpoint is not None and checkpoint.exists():
+        run.resume(checkpoint)
     unit = "step" if run.by_steps else "epoch"
     bar = tqdm(total=run.length, initial=run.done, unit=unit, disable=not progress, leave=False)
     with _isolated(run.learner.device, run.learner.threads), bar:
@@ -105,7 +113,13 @@ class _Run:
         validate.choice("lr_schedule", lr_schedule, LR_SCHEDULES)
         if epochs is not None and steps is not None:
             raise ValueError(f"epochs is {epochs} and steps is {steps}, but only one of them can be given.")
-        if not callable(rule):
+        if not isinstance(data, Dataset):
+            raise ValueError(f"data is {data!r}, but must be a Dataset, such as load('digits').")
+        if validation is not None and not isinstance(validation, Dataset):
+            raise ValueError(f"validation is {validation!r}, but must be a Dataset, see Dataset.split_validation.")
+        if validation is not None and validation.images.shape[1:] != data.images.shape[1:]:
+            raise ValueError(f"validation holds images {tuple(validation.images.shape[1:])}, but data another shape.")
+        if not callable(rule) or isinstance(rule, type):
             raise ValueError(f"rule is {rule!r}, but must be a rule such as StepE(schedules.linear(5, 15, 0.4)).")
         self.by_steps = steps is not None
         name, length = ("steps", steps) if self.by_steps else ("epochs", 60 if epochs is None else epochs)
@@ -135,12 +149,13 @@ class _Run:
         self.validation = validation and (Images(validation.images, device, like), validation.labels.to(device))
         self.mislabeled = None if data.clean_labels is None else data.is_mislabeled.to(device)
         self.log, self.config = [], {
-            "data": data.name, "n": len(data), "data_digest": _digest(data),
-            "rule": getattr(rule, "__qualname__", repr(rule)),  # the repr of a function would hold its address
+            "data": data.name, "n": len(data), "data_digest": fingerprint.data(data),
+            "rule": fingerprint.rule(rule),
             "model": model if isinstance(model, str) else type(self.learner.net).__name__,
-            "parameters": sum(p.numel() for p in self.learner.net.parameters()), name: self.length,
-            "batch_size": batch_size, **settings, "seed": seed, "device": str(device), "rescore_every": rescore_every,
-            "validation_digest": validation and _digest(validation), "torch": str(torch.__version__),
+            "network_digest": fingerprint.network(self.learner.net), name: self.length,
+            "batch_size": self.batch_size, **settings,
+            "seed": self.seed, "device": str(device), "rescore_every": self.ledger.rescore_every,
+            "validation_digest": validation and fingerprint.data(validation), "torch": str(torch.__version__),
         }  # fmt: skip
 
     @property
@@ -191,8 +206,10 @@ class _Run:
 
     def write(self, path):
         state = {"learner": self.learner.state_dict(), "ledger": self.ledger.state_dict()}
+        buffer = io.BytesIO()  # torch.save to a full disk raises a RuntimeError of its own; write_bytes an OSError
+        torch.save(state | {"config": self.config, "log": self.log}, buffer)
         with written_beside(path) as partial:
-            torch.save(state | {"config": self.config, "log": self.log}, partial)
+            partial.write_bytes(buffer.getvalue())
 
     def resume(self, path):
         try:
@@ -228,12 +245,6 @@ def _device(name):
         reason = str(error).splitlines()[0]
         raise ValueError(f'device is {name!r}, which cannot be used here: {reason}. Try "auto" or "cpu".') from None
     return device
-
-
-def _digest(data):
-    digest = hashlib.sha256(data.labels.numpy().tobytes())
-    digest.update(data.images.contiguous().numpy())
-    return digest.hexdigest()[:16]
 
 
 @contextmanager

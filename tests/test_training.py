@@ -404,7 +404,7 @@ OTHERS = {
     "rule": {"rule": StepE(schedules.linear(1, 2, 0.3))},
     "augment": {"augment": True},
     "model": {"model": "small_cnn"},
-    "parameters": {"model": lambda: models.mlp(hidden=16)},
+    "network_digest": {"model": lambda: models.mlp(hidden=16)},
 }
 
 
