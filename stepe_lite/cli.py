@@ -30,13 +30,15 @@ RULES = {
 
 
 class _Commands(click.Group):
-    """Turns the package's own errors into one line on stderr and exit status 1."""
+    """Turns the package's own errors into one line on stderr: exit status 2 for what was typed, 1 for the rest."""
 
     def invoke(self, ctx):
         try:
             return super().invoke(ctx)
-        except (ValueError, OSError, TrainingDiverged) as error:
+        except (OSError, TrainingDiverged, files.DamagedData) as error:
             raise click.ClickException(str(error)) from error
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
         except KeyboardInterrupt:
             click.echo("\nInterrupted; nothing was left half-written.", err=True)
             sys.exit(130)
@@ -47,7 +49,7 @@ class _Commands(click.Group):
 def main():
     """Learning with noisy labels: run the course, train Step-E and its rivals, get the data.
 
-    Exit status: 0 = fine, 1 = something failed or was refused, 2 = an unknown command or option, 130 = interrupted.
+    Exit status: 0 = fine, 1 = something failed, 2 = an argument was refused, 130 = interrupted.
     """
 
 
@@ -111,6 +113,7 @@ def train(ctx, data, root, subset, noise_name, rate, chosen, schedule, warmup, r
         validate.choice("--rule", each, [*RULES, "all"])
     validate.whole("--seeds", seeds, least=1)
     models.check_name(settings["model"])
+    validate.fraction("rate", rate)
     if noise_name == "none" and ctx.get_parameter_source("rate") != click.core.ParameterSource.DEFAULT:
         raise click.UsageError(f"--rate {rate:g} is given without --noise; choose one of {', '.join(list(NOISE)[1:])}.")
     model = _noise_model(noise_name, rate)
