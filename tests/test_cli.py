@@ -221,7 +221,7 @@ def test_an_unknown_name_is_refused_with_the_closest_match(arguments, closest):
         (["--lr", "-1"], "lr is -1"),
         (["--lr", "nan"], "lr is nan"),
         (["--subset", "5000"], "n is 5000, but must be a whole number, from 1 to 1297"),
-        (["--subset", "5"], "has no samples of class"),
+        (["--subset", "5"], "batch_size is 128"),
         (["--rescore-every", "0"], "rescore_every is 0"),
         (["--device", "gpu"], "device is 'gpu'"),
     ],
