@@ -31,8 +31,9 @@ def claim(text, value, above=None, below=None):
     if above is None and below is None:
         raise ValueError(f"claim {text!r} has no band: pass above, below or both.")
     value = float(value)
+    above, below = (None if limit is None else float(limit) for limit in (above, below))
     # Written so that NaN, which compares as False, breaks every claim.
-    holds = (above is None or value > above) and (below is None or value < below)
+    holds = bool((above is None or value > above) and (below is None or value < below))
     band = " and ".join(
         f"{word} {limit:g}" for word, limit in (("above", above), ("below", below)) if limit is not None
     )
@@ -135,7 +136,10 @@ def parameters_of(path):
     """The parameters of the notebook at `path`: dict name -> what papermill infers about it."""
     import papermill
 
-    return papermill.inspect_notebook(str(path))
+    try:
+        return papermill.inspect_notebook(str(path))
+    except Exception as error:  # nbformat raises several unrelated types
+        raise ValueError(f"notebook is {str(path)!r}, which cannot be read as one: {error}.") from error
 
 
 def _execute(path, out, parameters, progress):

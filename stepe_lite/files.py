@@ -112,12 +112,15 @@ def fetch(name, folder):
     images_of = base(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        missing = {path for path, state in check(folder, name).items() if state != "ok"}
+        labels = _HUMAN[images_of] if name != images_of else {}
         # Into a folder beside, then renamed: an interrupted download leaves no half a file under its name.
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download") as beside:
-            reader(images_of)(beside, download=True)
-            for file, known in _HUMAN[images_of].items() if name != images_of else ():
-                pooch.retrieve(HUMAN_URL + file, known_hash=known, fname=file, path=beside, progressbar=True)
-            for path in needed(name):
+            if any(path not in labels for path in missing):
+                reader(images_of)(beside, download=True)
+            for path in labels.keys() & missing:
+                pooch.retrieve(HUMAN_URL + path, known_hash=labels[path], fname=path, path=beside, progressbar=True)
+            for path in missing:
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (Path(beside) / path).replace(folder / path)
     except (OSError, RuntimeError, ValueError) as error:

@@ -208,7 +208,7 @@ def test_an_unknown_name_is_refused_with_the_closest_match(arguments, closest):
     [
         (["--rate", "1.5"], "rate is 1.5, but must be a number from 0 up to (not including) 1"),
         (["--rate", "nan"], "rate is nan"),
-        (["--rate", "1.5", "--noise", "none"], "rate is 1.5"),
+        (["--rate", "0.2", "--noise", "none"], "--rate 0.2 is given without --noise"),
         (["--final", "1"], "final is 1"),
         (["--final", "0.9999"], "final is 0.9999, which would exclude all 300 samples"),
         (["--final", "0.9999", "--rule", "loss-truncation"], "which would exclude all 300 samples"),
