@@ -4,6 +4,7 @@ import ast
 import base64
 import hashlib
 import json
+import math
 import os
 import time
 from html import escape
@@ -38,7 +39,13 @@ def claim(text, value, above=None, below=None):
         f"{word} {limit:g}" for word, limit in (("above", above), ("below", below)) if limit is not None
     )
     line = f"{'✓' if holds else '✗'} {text}: {value:.4g} ({'' if holds else 'expected '}{band})"
-    record = {"text": text, "value": None if value != value else value, "above": above, "below": below, "holds": holds}
+    record = {
+        "text": text,
+        "value": value if math.isfinite(value) else None,
+        "above": above,
+        "below": below,
+        "holds": holds,
+    }
     _show(line, {"stepe_lite_claim": record})
     if not holds and os.environ.get("CI") and os.environ.get(_CLAIMS) != "collect":
         raise ClaimBroken(line)
