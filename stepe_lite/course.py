@@ -4,62 +4,16 @@ import ast
 import base64
 import hashlib
 import json
-import math
 import os
 import time
 from html import escape
 from pathlib import Path
 
-from . import validate
+from . import claims, validate
 from .atomic import written_beside
+from .claims import ClaimBroken, claim
 
-_CLAIMS = (
-    "STEPE_LITE_CLAIMS"  # "collect": `run` reads the claims from the outputs, so a broken one need not stop the kernel
-)
-
-
-class ClaimBroken(AssertionError):
-    """A measured value lies outside the band that the text states."""
-
-
-def claim(text, value, above=None, below=None):
-    """State a number of the text together with the band it must lie in; print one line with the measured value.
-
-    `above`, `below`: the open band, at least one of them. A broken claim prints a line with ✗. It raises ClaimBroken
-    where the environment variable CI is set, so that `papermill` alone fails there; a learner who changes parameters
-    goes on.
-    """
-    if above is None and below is None:
-        raise ValueError(f"claim {text!r} has no band: pass above, below or both.")
-    value = float(value)
-    above, below = (None if limit is None else float(limit) for limit in (above, below))
-    # Written so that NaN, which compares as False, breaks every claim.
-    holds = bool((above is None or value > above) and (below is None or value < below))
-    band = " and ".join(
-        f"{word} {limit:g}" for word, limit in (("above", above), ("below", below)) if limit is not None
-    )
-    line = f"{'✓' if holds else '✗'} {text}: {value:.4g} ({'' if holds else 'expected '}{band})"
-    record = {
-        "text": text,
-        "value": value if math.isfinite(value) else None,
-        "above": above,
-        "below": below,
-        "holds": holds,
-    }
-    _show(line, {"stepe_lite_claim": record})
-    if not holds and os.environ.get("CI") and os.environ.get(_CLAIMS) != "collect":
-        raise ClaimBroken(line)
-
-
-def _show(line, metadata):
-    try:
-        from IPython import get_ipython
-        from IPython.display import display
-    except ImportError:
-        return print(line)
-    if get_ipython() is None:
-        return print(line)
-    display({"text/plain": line}, raw=True, metadata=metadata)
+__all__ = ["ClaimBroken", "claim", "digest", "find", "folder", "parameters_of", "run", "value_of"]
 
 
 def folder():
@@ -153,14 +107,15 @@ def _execute(path, out, parameters, progress):
     import nbformat
     import papermill
 
-    error, before = None, os.environ.get(_CLAIMS)
-    os.environ[_CLAIMS] = "collect"
+    error, before = None, os.environ.get(claims.VARIABLE)
+    os.environ[claims.VARIABLE] = "collect"
     started = time.perf_counter()
     try:
         with written_beside(out / path.name) as partial:
             try:
                 papermill.execute_notebook(
                     str(path), str(partial), parameters, kernel_name="python3", cwd=str(out), log_output=False,
+                    extra_arguments=["--log-level=40"],  # silence ipykernel's warning that local kernels use TCP
                     progress_bar={"desc": path.stem, "leave": False} if progress else False,
                 )  # fmt: skip
             except papermill.PapermillExecutionError as failure:
@@ -170,16 +125,16 @@ def _execute(path, out, parameters, progress):
                 if not partial.exists():
                     nbformat.write(nbformat.read(path, as_version=4), partial)
     finally:
-        os.environ.pop(_CLAIMS) if before is None else os.environ.update({_CLAIMS: before})
+        os.environ.pop(claims.VARIABLE) if before is None else os.environ.update({claims.VARIABLE: before})
     seconds = time.perf_counter() - started
     executed = nbformat.read(out / path.name, as_version=4)
-    claims = [
+    stated = [
         output.metadata["stepe_lite_claim"]
         for _, output in _outputs(executed)
         if "stepe_lite_claim" in output.get("metadata", {})
     ]
     error = error or _broken_claim(executed) or _widget_error(executed)
-    entry = {"name": path.stem, "seconds": round(seconds, 1), "ok": error is None, "error": error, "claims": claims}
+    entry = {"name": path.stem, "seconds": round(seconds, 1), "ok": error is None, "error": error, "claims": stated}
     return entry, executed
 
 

@@ -3,13 +3,12 @@
 import io
 import math
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from . import fingerprint, seeding, validate
+from . import analysis, devices, fingerprint, seeding, validate
 from .atomic import written_beside
 from .batches import Images
 from .dataset import Dataset
@@ -94,7 +93,7 @@ def fit(
         run.resume(checkpoint)
     unit = "step" if run.by_steps else "epoch"
     bar = tqdm(total=run.length, initial=run.done, unit=unit, disable=not progress, leave=False)
-    with _isolated(run.learner.device, run.learner.threads), bar:
+    with devices.isolated(run.learner.device, run.learner.threads), bar:
         while run.done < run.length:
             run.one_epoch()
             if checkpoint is not None:
@@ -136,12 +135,12 @@ class _Run:
             "lr_schedule": lr_schedule,
             "augment": bool(augment),
         }
-        device = _device(device)
+        device = devices.find(device)
 
         rule = rule.for_labels(data.labels) if hasattr(rule, "for_labels") else rule
         self.ledger = Ledger(len(data), rule, rescore_every=rescore_every, device=device)
         self.restart_epoch = getattr(rule, "restart_epoch", None)
-        with _isolated(device):
+        with devices.isolated(device):
             torch.manual_seed(seeding.number("model", self.seed))
             self.learner = Learner(data, model, device, **settings)
         like = self.learner.images
@@ -179,7 +178,9 @@ class _Run:
         row["seconds"] = time.perf_counter() - started
         row["test_accuracy"] = self.learner.accuracy(*self.test)
         row["validation_accuracy"] = self.learner.accuracy(*self.validation) if self.validation else math.nan
-        self.log.append(row | _exclusion(excluded, self.mislabeled))
+        row["excluded_fraction"] = excluded.float().mean().item()
+        row["precision"], row["recall"] = analysis.precision_recall(excluded, self.mislabeled)
+        self.log.append(row)
 
     def train(self):
         """One pass over the kept samples."""
@@ -224,36 +225,3 @@ class _Run:
         self.learner.load_state_dict(state["learner"])
         self.ledger.load_state_dict(state["ledger"])
         self.log = state["log"]
-
-
-def _exclusion(excluded, mislabeled):
-    """How much was excluded, and was it right? `excluded`, `mislabeled` bool (n,); mislabeled None = unknown."""
-    row = {"excluded_fraction": excluded.float().mean().item(), "precision": math.nan, "recall": math.nan}
-    if mislabeled is not None:
-        caught, out, wrong = (x.sum().item() for x in (excluded & mislabeled, excluded, mislabeled))
-        row |= {"precision": caught / out if out else math.nan, "recall": caught / wrong if wrong else math.nan}
-    return row
-
-
-def _device(name):
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f'device is {name!r}, which cannot be used here: {reason}. Try "auto" or "cpu".') from None
-    return device
-
-
-@contextmanager
-def _isolated(device, threads=None):
-    """Leave the caller's random numbers and thread count as they were; on a GPU, deterministic convolutions only."""
-    before, devices = torch.get_num_threads(), [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-        torch.set_num_threads(threads or before)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)

@@ -1,0 +1,86 @@
+"""Checks of notebook 3."""
+
+import torch
+
+from .. import ranking, schedules
+from ..exercises import Wrong, call, exercise, near, number, tensor
+
+
+@exercise
+def linear_schedule(answer):
+    """`answer(epoch, warmup, ramp, final)`: the excluded fraction of a linear schedule."""
+    for warmup, ramp, final in ((5, 15, 0.4), (0, 10, 0.2), (3, 4, 0.9)):
+        expected = schedules.linear(warmup, ramp, final)
+        for epoch in range(40):
+            when = f" at epoch {epoch} with warmup={warmup}, ramp={ramp}, final={final}"
+            value, wanted = number(call(answer, epoch, warmup, ramp, final, when=when), "a fraction"), expected(epoch)
+            if near(value, wanted):
+                continue
+            said = f"It should be {wanted:.4g}{when}; yours is {value:.4g}."
+            if near(value, 100 * wanted):
+                raise Wrong(f"{said} That is a percentage.")
+            if near(value, wanted / final):
+                raise Wrong(f"{said} That is the share of the ramp: multiply it by final.")
+            if epoch <= warmup:
+                raise Wrong(f"{said} Up to and including epoch {warmup} nothing is excluded.")
+            if epoch >= warmup + ramp:
+                raise Wrong(f"{said} The ramp is over, so it stays at final.")
+            raise Wrong(f"{said} The ramp is a straight line from epoch {warmup} to epoch {warmup + ramp}.")
+    return "0 during the warm-up, a straight ramp, then constant."
+
+
+@exercise
+def exclude_highest(answer):
+    """`answer(losses, fraction)`: weights (n,), 0 for the round(fraction · n) highest losses, 1 for the others."""
+    generator = torch.Generator().manual_seed(0)
+    for n, fraction in ((10, 0.4), (7, 0.5), (48, 0.4), (49, 0.4), (100, 0.0)):
+        losses = torch.rand(n, generator=generator)
+        weights = tensor(call(answer, losses, fraction), (n,), "one weight a sample").float()
+        explain_weights(weights, losses, fraction, f"With {n} losses and fraction {fraction}: ")
+    tied = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0, 2.0])
+    excluded = int((tensor(call(answer, tied, 0.5), (6,), "one weight a sample") == 0).sum())
+    if excluded != 3:
+        raise Wrong(
+            f"With equal losses {tied.tolist()} and fraction 0.5 you exclude {excluded}, not 3: sort, then cut."
+        )
+    return "The highest losses have weight 0, all others 1."
+
+
+@exercise
+def relative_cost(answer):
+    """`answer`: cost of an epoch at 40 % exclusion, relative to standard training, when all excluded are re-scored."""
+    cost, right = number(answer, "one number"), 0.6 + 0.4 / 3
+    if near(cost, right, 0.004):
+        return "0.6 + 0.4 / 3 = 0.73: an epoch is cheaper than in standard training."
+    told = {
+        0.6: "0.6 is the training of the kept samples alone (or both groups swapped). Add the scoring of the others.",
+        1.0: "A forward pass is a third of a training step (forward 1, backward 2): re-scoring is the cheaper one.",
+        0.4 / 3: "That is the re-scoring alone. Add the training of the kept samples.",
+        3 * right: "That counts forward passes. Standard training needs 3 a sample: divide by 3.",
+        100 * right: "That is a percentage. Leave it as a share.",
+        1 / right: "That is standard training relative to Step-E. The other way round.",
+    }
+    for value, message in told.items():
+        if near(cost, value, 0.004 * max(1, value)):
+            raise Wrong(message)
+    raise Wrong(f"{cost:g} is not it. Training a sample costs 3 forward passes, re-scoring it costs 1.")
+
+
+def explain_weights(weights, losses, fraction, where=""):
+    """Raise Wrong unless `weights` exclude the highest `losses`; say what they do instead."""
+    expected = ranking.exclude_highest(losses, fraction)
+    n, wanted, excluded = len(losses), int((expected == 0).sum()), int((weights == 0).sum())
+    if torch.equal(weights, expected):
+        return
+    if not ((weights == 0) | (weights == 1)).all():
+        raise Wrong(f"{where}a weight is 0 (excluded) or 1 (kept); yours hold other numbers too.")
+    if torch.equal(weights, 1 - expected):
+        raise Wrong(f"{where}the wrong way round. 1 keeps a sample, 0 excludes it.")
+    if wanted == 0 and excluded == n:
+        raise Wrong(f"{where}with fraction 0 nothing is excluded, but a slice [-0:] takes everything.")
+    if excluded != wanted:
+        hint = " Use round(fraction * n)." if abs(excluded - wanted) == 1 else ""
+        raise Wrong(f"{where}of {n} samples {wanted} should be excluded; you exclude {excluded}.{hint}")
+    if torch.equal(weights, ranking.exclude_highest(-losses, fraction)):
+        raise Wrong(f"{where}you exclude the lowest losses. The highest ones should go.")
+    raise Wrong(f"{where}the right number is excluded, {wanted}, but not those with the highest (last) loss.")

@@ -1,0 +1,51 @@
+"""Claims: the numbers that the text of a notebook states, measured each time it runs."""
+
+import math
+import os
+
+# "collect": `run` reads the claims from the outputs, so a broken one need not stop the kernel
+VARIABLE = "STEPE_LITE_CLAIMS"
+
+
+class ClaimBroken(AssertionError):
+    """A measured value lies outside the band that the text states."""
+
+
+def claim(text, value, above=None, below=None):
+    """State a number of the text together with the band it must lie in; print one line with the measured value.
+
+    `above`, `below`: the open band, at least one of them. A broken claim prints a line with ✗. It raises ClaimBroken
+    where the environment variable CI is set, so that `papermill` alone fails there; a learner who changes parameters
+    goes on.
+    """
+    if above is None and below is None:
+        raise ValueError(f"claim {text!r} has no band: pass above, below or both.")
+    value = float(value)
+    above, below = (None if limit is None else float(limit) for limit in (above, below))
+    # Written so that NaN, which compares as False, breaks every claim.
+    holds = bool((above is None or value > above) and (below is None or value < below))
+    band = " and ".join(
+        f"{word} {limit:g}" for word, limit in (("above", above), ("below", below)) if limit is not None
+    )
+    line = f"{'✓' if holds else '✗'} {text}: {value:.4g} ({'' if holds else 'expected '}{band})"
+    record = {
+        "text": text,
+        "value": value if math.isfinite(value) else None,
+        "above": above,
+        "below": below,
+        "holds": holds,
+    }
+    _show(line, {"stepe_lite_claim": record})
+    if not holds and os.environ.get("CI") and os.environ.get(VARIABLE) != "collect":
+        raise ClaimBroken(line)
+
+
+def _show(line, metadata):
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        return print(line)
+    if get_ipython() is None:
+        return print(line)
+    display({"text/plain": line}, raw=True, metadata=metadata)

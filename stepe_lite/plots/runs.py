@@ -1,0 +1,98 @@
+"""Pictures of training runs: one run by epoch, and several methods side by side."""
+
+import numpy as np
+
+from .style import DASHED, GROUPS, METHODS, MISLABELED, new_axes, new_figure
+
+
+def curves(histories, column="test_accuracy", ax=None, label="test accuracy"):
+    """One line a method over the epochs: `histories` is a dict name -> History."""
+    ax = new_axes(ax)
+    for name, history in histories.items():
+        style = "--" if name in DASHED else "-"
+        ax.plot(history.log.index + 1, history.log[column], style, label=name, color=METHODS.get(name))
+    ax.set(xlabel="epochs trained", ylabel=label)
+    ax.legend(fontsize=8)
+    return ax
+
+
+def loss_by_group(losses, is_mislabeled, ax=None):
+    """Median loss by epoch of clean and of mislabeled samples, with the middle half of each group as a band.
+
+    `losses` (epochs, n) in nats, `is_mislabeled` bool (n,).
+    """
+    ax = new_axes(ax)
+    for name, group in (("clean", ~is_mislabeled), ("mislabeled", is_mislabeled)):
+        low, median, high = np.quantile(np.asarray(losses[:, group]), [0.25, 0.5, 0.75], axis=1)
+        epochs = np.arange(1, len(losses) + 1)
+        ax.plot(epochs, median, color=GROUPS[name], label=f"{name} (median, middle half)")
+        ax.fill_between(epochs, low, high, color=GROUPS[name], alpha=0.2, linewidth=0)
+    ax.set(xlabel="epochs trained", ylabel="loss on the given label (nats)", ylim=(0, None))
+    ax.legend(fontsize=8)
+    return ax
+
+
+def loss_histograms(losses, is_mislabeled, epochs):
+    """Histograms of the loss after some `epochs` (0-based rows of `losses`), clean and mislabeled samples apart."""
+    figure, axes = new_figure(1, len(epochs), (2.8 * len(epochs), 2.8), sharex=True, sharey=True)
+    bins = np.linspace(0, float(np.nanquantile(np.asarray(losses)[list(epochs)], 0.995)), 30)
+    for ax, epoch in zip(axes[0], epochs):
+        for name, group in (("clean", ~is_mislabeled), ("mislabeled", is_mislabeled)):
+            values = np.asarray(losses[epoch][group]).clip(max=bins[-1])
+            ax.hist(values, bins, color=GROUPS[name], alpha=0.6, label=name)
+        ax.set(title=f"after epoch {epoch + 1}", xlabel="loss (nats)")
+    axes[0, 0].set_ylabel("samples")
+    axes[0, -1].legend(fontsize=8)
+    return figure
+
+
+def validation(history, ax=None):
+    """Accuracy by epoch on the noisy validation labels and on the clean test labels, with the epoch to stop at."""
+    ax = new_axes(ax)
+    log, stop = history.log, history.log.validation_accuracy.argmax()
+    ax.plot(log.index + 1, log.test_accuracy, color=METHODS["standard"], label="test, clean labels (nobody has them)")
+    ax.plot(log.index + 1, log.validation_accuracy, "--", color=MISLABELED, label="validation, noisy labels")
+    ax.axvline(stop + 1, color="gray", linestyle=":", label=f"best on validation: {stop + 1} epochs")
+    ax.set(xlabel="epochs trained", ylabel="accuracy", ylim=(0, 1.02))
+    ax.legend(fontsize=8, loc="lower right")
+    return ax
+
+
+def accuracies(runs, column="accuracy_last", ax=None, label="test accuracy at the last epoch (%)"):
+    """One row a method: every seed as a dot, the mean as a tick with one standard deviation to either side."""
+    known = list(METHODS)
+    methods = sorted(set(runs.method), key=lambda name: (known.index(name) if name in known else len(known), name))
+    ax = new_axes(ax, (6.5, 0.36 * len(methods) + 0.9))
+    for row, method in enumerate(methods):
+        values = 100 * runs.loc[runs.method == method, column]
+        colour = METHODS.get(method, "#000000")
+        ax.errorbar(
+            values.mean(),
+            row,
+            xerr=values.std() if len(values) > 1 else None,
+            fmt="|",
+            color=colour,
+            markersize=14,
+            capsize=3,
+        )
+        ax.scatter(values, np.full(len(values), row), s=14, color=colour, alpha=0.5)
+        ax.annotate(f"{values.mean():.1f}", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+    ax.set(yticks=range(len(methods)), yticklabels=methods, xlabel=label, ylim=(len(methods) - 0.5, -0.5))
+    return ax
+
+
+def spread(values, label="test accuracy at the last epoch", ax=None):
+    """One row a method, one dot a run: `values` is a dict name -> list of numbers."""
+    ax = new_axes(ax, (6, 0.4 * len(values) + 0.9))
+    for row, (name, numbers) in enumerate(values.items()):
+        ax.plot(numbers, [row] * len(numbers), "o", color=METHODS.get(name), alpha=0.6)
+    ax.set(yticks=range(len(values)), yticklabels=values, xlabel=label, ylim=(len(values) - 0.5, -0.5))
+    return ax
+
+
+def line(values, xlabel, ylabel, ylim=(0, 1.02), ax=None):
+    """One line through `values`, a dict x -> y."""
+    ax = new_axes(ax)
+    ax.plot(list(values), list(values.values()), "o-", markersize=4, color=METHODS["standard"])
+    ax.set(xlabel=xlabel, ylabel=ylabel, ylim=ylim)
+    return ax
