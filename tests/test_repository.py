@@ -17,8 +17,8 @@ def requirements():
 
 
 def test_environment_yml_agrees_with_pyproject_and_says_why():
-    lines = re.findall(r"^  - (\S+)( # .+)?$", (ROOT / "environment.yml").read_text().split("dependencies:")[1], re.M)
-    conda = {line for line, _ in lines} - {"python>=3.11", "pip"}
+    lines = re.findall(r"^ +- (\S+)( # .+)?$", (ROOT / "environment.yml").read_text().split("dependencies:")[1], re.M)
+    conda = {line for line, _ in lines} - {"python>=3.11", "pip", "pip:"}
     pip = {re.sub(r"^[\w-]+", lambda name: CONDA_NAMES.get(name[0], name[0]), need) for need in requirements()}
     assert conda == pip
     assert all(reason for line, reason in lines if not line.startswith("python"))
