@@ -1,6 +1,16 @@
-"""Who was excluded, was it right, and what kind of error was it?"""
+"""Who was excluded, was it right, and what kind of error was it?
+
+Tables of a Dataset and the History of a run on it. Where the clean labels are unknown, what needs them raises
+ValueError; `logits` and `margins` never need them.
+"""
 
 import math
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .batches import Images
 
 
 def precision_recall(excluded, is_mislabeled):
@@ -12,3 +22,127 @@ def precision_recall(excluded, is_mislabeled):
         return math.nan, math.nan
     caught, out, wrong = (x.sum().item() for x in (excluded & is_mislabeled, excluded, is_mislabeled))
     return caught / out if out else math.nan, caught / wrong if wrong else math.nan
+
+
+def sample_table(data, history):
+    """One row a sample: what happened to it during the run.
+
+    given, clean : class names, `clean` only where the clean labels are known
+    is_mislabeled : bool, likewise
+    excluded : bool, at the last epoch
+    first_excluded : the first epoch (0-based) that did without it, −1 = it was never excluded
+    came_back : how many times it was excluded at one epoch and trained on at the next
+    flip_flops : how many times it was excluded *again* after it had come back
+    last_loss : nats, after the last epoch
+    mean_loss : nats, mean over all epochs
+    """
+    _check_same_samples(data, history)
+    excluded, names = history.excluded.numpy(), np.asarray(data.classes)
+    before = np.vstack([np.zeros_like(excluded[:1]), excluded[:-1]])  # nobody is excluded before the first epoch
+    table = {"given": names[data.labels]}
+    if data.clean_labels is not None:
+        table |= {"clean": names[data.clean_labels], "is_mislabeled": data.is_mislabeled.numpy()}
+    table |= {
+        "excluded": excluded[-1],
+        "first_excluded": np.where(excluded.any(0), excluded.argmax(0), -1),
+        "came_back": (before & ~excluded).sum(0),
+        "flip_flops": np.maximum((~before & excluded).sum(0) - 1, 0),
+        "last_loss": history.losses[-1].numpy(),
+        "mean_loss": history.losses.mean(0).numpy(),
+    }
+    return pd.DataFrame(table).rename_axis("sample")
+
+
+def by_class(data, excluded):
+    """One row a *given* class, for `excluded` bool (n,), such as `history.excluded[-1]`.
+
+    samples, mislabeled, excluded : counts
+    precision, recall : of the exclusion, within the class; NaN where undefined
+    retention : share of its rightly labelled samples that are kept
+    """
+    excluded, wrong = _as_mask(data, excluded), data.is_mislabeled
+    rows = []
+    for label in range(len(data.classes)):
+        out, bad = excluded[data.labels == label], wrong[data.labels == label]
+        precision, recall = precision_recall(out, bad)
+        retention = (~out[~bad]).double().mean().item()  # the mean of nothing is NaN
+        rows.append((len(out), bad.sum().item(), out.sum().item(), precision, recall, retention))
+    columns = ["samples", "mislabeled", "excluded", "precision", "recall", "retention"]
+    return pd.DataFrame(rows, columns=columns, index=pd.Index(data.classes, name="given"))
+
+
+def by_pair(data, excluded):
+    """One row an error that occurs, clean → given: how many such samples there are and how many were caught.
+
+    `excluded` bool (n,). Columns mislabeled, caught, missed (counts) and recall; the most missed first.
+    """
+    excluded, wrong = _as_mask(data, excluded), data.is_mislabeled.numpy()
+    names = np.asarray(data.classes)
+    errors = pd.DataFrame({
+        "clean": names[data.clean_labels][wrong], "given": names[data.labels][wrong], "caught": excluded.numpy()[wrong],
+    })  # fmt: skip
+    pairs = errors.groupby(["clean", "given"]).caught.agg(mislabeled="size", caught="sum")
+    pairs["missed"] = pairs.mislabeled - pairs.caught
+    pairs["recall"] = pairs.caught / pairs.mislabeled
+    return pairs.sort_values("missed", ascending=False, kind="stable")
+
+
+def detection_curves(scores, is_mislabeled):
+    """How well scores rank the mislabeled samples first, whatever the threshold.
+
+    `scores` : dict name -> numbers (n,), higher = more suspicious; `is_mislabeled` bool (n,).
+    Returns (table, curves): a DataFrame with the columns `average_precision` and `roc_auc`, a row a score; and a dict
+    name -> {"precision", "recall", "false_alarms", "caught"}, arrays along the threshold: precision against recall, and
+    the ROC curve's axes, the shares of the clean and of the mislabeled samples above it.
+    Raises ValueError if there is no mislabeled or no clean sample, or if a score is not finite.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
+    wrong = np.asarray(is_mislabeled)
+    if wrong.all() or not wrong.any():
+        raise ValueError("is_mislabeled is the same for all samples, but both kinds are needed to tell them apart.")
+    rows, curves = {}, {}
+    for name, score in scores.items():
+        score = np.asarray(score)
+        rows[name] = average_precision_score(wrong, score), roc_auc_score(wrong, score)
+        precision, recall, _ = precision_recall_curve(wrong, score)
+        false_alarms, caught, _ = roc_curve(wrong, score)
+        curves[name] = {"precision": precision, "recall": recall, "false_alarms": false_alarms, "caught": caught}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["average_precision", "roc_auc"]), curves
+
+
+@torch.no_grad()
+def logits(model, images, like, batch_size=1024):
+    """What `model` says about `images`: float32 (n, k) on the CPU, evaluation mode, no augmentation.
+
+    `images` uint8 (n, c, h, w); `like` uint8, the images that `model` was trained on: they give the normalisation.
+    """
+    device, training = next(model.parameters()).device, model.training
+    batches = Images(images, device, Images(like, device))
+    model.eval()
+    found = [model(batches[i]).float().cpu() for i in torch.arange(len(images), device=device).split(batch_size)]
+    model.train(training)
+    return torch.cat(found)
+
+
+def margins(model, data):
+    """Margin of each given label, float32 (n,): its logit minus the highest logit of any other class.
+
+    Negative = the network would rather say another class. `model` must have been trained on the images of `data`.
+    """
+    scores = logits(model, data.images, data.images)
+    given = data.labels[:, None]
+    return scores.gather(1, given)[:, 0] - scores.scatter(1, given, -torch.inf).amax(1)
+
+
+def _as_mask(data, excluded):
+    excluded = torch.as_tensor(excluded)
+    if excluded.dtype != torch.bool or excluded.shape != (len(data),):
+        shape = f"{excluded.dtype} {tuple(excluded.shape)}"
+        raise ValueError(f"excluded is {shape}, but must be bool ({len(data)},), such as history.excluded[-1].")
+    return excluded
+
+
+def _check_same_samples(data, history):
+    if history.losses.shape[1] != len(data):
+        raise ValueError(f"history is of {history.losses.shape[1]} samples, but data has {len(data)}.")
