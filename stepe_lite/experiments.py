@@ -33,6 +33,18 @@ def methods(data, schedule, seed=0):
     return found
 
 
+def variants(data, schedule):
+    """Other forms of Step-E on the same schedule, as in `methods`. Their parameters are ours, and were not tuned."""
+    from .peers import EstimatedStepE
+
+    return {
+        "Step-E, estimated fraction": (data, EstimatedStepE(schedule.warmup, schedule.ramp)),
+        "Step-E, moving average": (data, StepE(schedule, momentum=0.5)),
+        "Step-E, soft": (data, StepE(schedule, soft=0.5)),
+        "Step-E, per class": (data, StepE(schedule, per_class=True)),
+    }
+
+
 def compare(make_data, make_methods, seeds, model, *, folder=None, progress=True, **settings):
     """Train every method once a seed, everything else alike. Returns a DataFrame with a row a run.
 
@@ -61,19 +73,20 @@ def compare(make_data, make_methods, seeds, model, *, folder=None, progress=True
                 history = fit(data, model, rule, seed=seed, checkpoint=checkpoint, progress=False, **settings)
                 if stem is not None:
                     history.save(f"{stem}.npz")
-                rows.append({"method": name, "seed": seed, **_result(history.log)})
+                rows.append({"method": name, "seed": seed, **result(history.log)})
                 bar.update()
     return pd.DataFrame(rows)
 
 
-def _result(log):
+def result(log):
+    """The figures of one run from its log, as a dict; for the names see `compare`."""
     last = log.iloc[-1]
     return {
         "accuracy_last": last.test_accuracy,
         "accuracy_best": log.test_accuracy.max(),
         "precision": last.precision,
         "recall": last.recall,
-        **{column: log[column].sum() for column in ("backward_samples", "forward_samples", "steps", "seconds")},
+        **{column: log[column].sum().item() for column in ("backward_samples", "forward_samples", "steps", "seconds")},
     }
 
 

@@ -34,6 +34,8 @@ class Learner:
         convolves = any(isinstance(module, nn.Conv2d) for module in self.net.modules())
         self._memory = torch.channels_last if convolves else torch.contiguous_format
         self.net = self.net.to(memory_format=self._memory)
+        # Without gradients. On a CPU, the large arrays of many images at once would go back to the system each time.
+        self._at_once = 64 if convolves and device.type == "cpu" else 1024
         self._new_optimizer = lambda: OPTIMIZERS[optimizer](self.net.parameters(), lr=lr, weight_decay=weight_decay)
         self._lr_at = lambda done: lr * LR_SCHEDULES[lr_schedule](done)
         self.optimizer, self._began_at = self._new_optimizer(), 0.0
@@ -62,7 +64,7 @@ class Learner:
     def score(self, index):
         """Losses (m,) of the samples `index` (m,) in evaluation mode, which leaves BatchNorm's statistics alone."""
         self.net.eval()
-        return torch.cat([self._losses(self.images[part], part) for part in index.split(1024)])
+        return torch.cat([self._losses(self.images[part], part) for part in index.split(self._at_once)])
 
     @torch.no_grad()
     def accuracy(self, images, labels):
@@ -71,7 +73,7 @@ class Learner:
             return math.nan
         self.net.eval()
         everyone = torch.arange(len(images), device=self.device)
-        right = sum((self._forward(images[i]).argmax(1) == labels[i]).sum() for i in everyone.split(1024))
+        right = sum((self._forward(images[i]).argmax(1) == labels[i]).sum() for i in everyone.split(self._at_once))
         return right.item() / len(images)
 
     def state_dict(self):

@@ -1,0 +1,75 @@
+"""What the grids of the experiments consist of, as plain data.
+
+A run is one (data set, recipe, method, seed). A recipe says how to train, the same for every method; a preset says
+which runs to make. Warm-up and ramp are ours: a fifth of the epochs before any exclusion, then three tenths to the
+final fraction. Nothing in a recipe was chosen by looking at Step-E.
+"""
+
+from . import validate
+
+# Settings of `fit`, and: subset = so many samples of the training set, the same for every seed; warmup, ramp in epochs.
+RECIPES = {
+    "smoke": {
+        "model": "small_cnn", "subset": 1_000, "epochs": 5, "warmup": 1, "ramp": 2,
+        "batch_size": 128, "lr": 0.05, "weight_decay": 5e-4, "augment": False,
+    },
+    "small_cnn": {
+        "model": "small_cnn", "subset": 10_000, "epochs": 20, "warmup": 4, "ramp": 6,
+        "batch_size": 128, "lr": 0.05, "weight_decay": 5e-4, "augment": False,
+    },
+    "resnet18-imagenet": {
+        "model": "resnet18-imagenet", "subset": None, "epochs": 40, "warmup": 8, "ramp": 12,
+        "batch_size": 128, "lr": 0.05, "weight_decay": 5e-4, "augment": True,
+    },
+    "resnet18-cifar": {
+        "model": "resnet18", "subset": None, "epochs": 40, "warmup": 8, "ramp": 12,
+        "batch_size": 128, "lr": 0.05, "weight_decay": 5e-4, "augment": True,
+    },
+}  # fmt: skip
+
+METHODS = (
+    "standard",
+    "standard, early-stopped",
+    "standard, equal steps",
+    "loss truncation",
+    "loss truncation, warm-up",
+    "self-paced",
+    "one-shot",
+    "Step-E",
+    "Step-E, estimated fraction",
+    "Step-E, moving average",
+    "Step-E, soft",
+    "Step-E, per class",
+    "random exclusion",
+    "oracle by removal",
+    "oracle by clean labels",
+)
+
+PRESETS = {
+    "smoke": {"datasets": ("cifar10n-worse",), "recipes": ("smoke",), "methods": METHODS, "seeds": (0,)},
+    "cpu": {
+        "datasets": ("cifar10n-worse", "cifar100n"), "recipes": ("small_cnn",), "methods": METHODS, "seeds": (0, 1, 2),
+    },
+    "paper": {
+        "datasets": ("cifar100n", "cifar10n-aggre", "cifar10n-worse"),
+        "recipes": ("resnet18-imagenet", "resnet18-cifar"), "methods": METHODS, "seeds": (0, 1, 2),
+    },
+}  # fmt: skip
+
+# Test accuracy in %, as text: W. Du, arXiv 2511.17040, abstract. ResNet-18, three seeds; "oracle" is not defined there.
+PAPER = {
+    "cifar100n": {"standard": "43.3 ± 0.7", "Step-E": "50.4 ± 0.9", "oracle by clean labels": "60.5 ± 0.2"},
+    "cifar10n-aggre": {"standard": "83.9", "Step-E": "85.3", "oracle by clean labels": "85.9"},
+}
+
+
+def runs_of(preset):
+    """Every run of a preset, as a list of (data set, recipe, method, seed). Whole seeds come first, then the next."""
+    chosen = PRESETS[validate.choice("preset", preset, PRESETS)]
+    return [
+        (dataset, recipe, method, seed)
+        for seed in chosen["seeds"]
+        for dataset in chosen["datasets"]
+        for recipe in chosen["recipes"]
+        for method in chosen["methods"]
+    ]
