@@ -139,6 +139,7 @@ def _result(data, history):
     if log.validation_accuracy.notna().any():
         stopped = log.test_accuracy[log.validation_accuracy.argmax()]
     result = experiments.result(log) | {"accuracy_early_stopped": stopped}
+    result["excluded_fraction"] = log.excluded_fraction.iloc[-1].item()
     precision, recall = result["precision"], result["recall"]
     result["f1"] = 2 * precision * recall / (precision + recall) if precision + recall else math.nan
     wrong = data.is_mislabeled.numpy()
