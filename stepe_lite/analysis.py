@@ -29,6 +29,7 @@ def sample_table(data, history):
 
     given, clean : class names, `clean` only where the clean labels are known
     is_mislabeled : bool, likewise
+    outcome : likewise, at the last epoch: a mislabeled sample is "caught" or "missed", a clean one "kept" or "lost"
     excluded : bool, at the last epoch
     first_excluded : the first epoch (0-based) that did without it, −1 = it was never excluded
     came_back : how many times it was excluded at one epoch and trained on at the next
@@ -41,7 +42,9 @@ def sample_table(data, history):
     before = np.vstack([np.zeros_like(excluded[:1]), excluded[:-1]])  # nobody is excluded before the first epoch
     table = {"given": names[data.labels]}
     if data.clean_labels is not None:
-        table |= {"clean": names[data.clean_labels], "is_mislabeled": data.is_mislabeled.numpy()}
+        wrong = data.is_mislabeled.numpy()
+        outcome = np.select([wrong & excluded[-1], wrong, excluded[-1]], ["caught", "missed", "lost"], "kept")
+        table |= {"clean": names[data.clean_labels], "is_mislabeled": wrong, "outcome": outcome}
     table |= {
         "excluded": excluded[-1],
         "first_excluded": np.where(excluded.any(0), excluded.argmax(0), -1),

@@ -16,12 +16,18 @@ def gallery(data, index, columns=10):
     for ax in axes.flat:
         ax.axis("off")
     for ax, i in zip(axes.flat, index):
-        image, given = data.images[i], data.classes[data.labels[i]]
-        wrong = data.clean_labels is not None and bool(data.labels[i] != data.clean_labels[i])
-        ax.imshow(image[0] if len(image) == 1 else image.permute(1, 2, 0), cmap="gray_r")
-        truth = f"\n(is {data.classes[data.clean_labels[i]]})" if wrong else "\n"
-        ax.set_title(given + truth, fontsize=9, color=MISLABELED if wrong else CLEAN)
+        image(data, i, ax)
     return figure
+
+
+def image(data, i, ax):
+    """Training image `i` without axes, under its given label; if mislabeled in orange, with its true label too."""
+    pixels, given = data.images[i], data.classes[data.labels[i]]
+    wrong = data.clean_labels is not None and bool(data.labels[i] != data.clean_labels[i])
+    ax.imshow(pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0), cmap="gray_r")
+    truth = f"\n(is {data.classes[data.clean_labels[i]]})" if wrong else "\n"
+    ax.set_title(given + truth, fontsize=9, color=MISLABELED if wrong else CLEAN)
+    ax.axis("off")
 
 
 def transition(matrix, classes, title="", ax=None):
