@@ -38,6 +38,21 @@ def loss_mixture(losses):
     return (posterior > 0.5).float().mean().item(), posterior
 
 
+def estimate_fraction(data, model, *, warmup, seed=0, **settings):
+    """Estimate the noise rate of `data` without clean labels: train on everything for `warmup` epochs, then mix.
+
+    The losses recorded in the last of these epochs go to `loss_mixture`. `data`, `model`, `seed`, `settings` : as for
+    `fit`; an nn.Module is trained in place. Returns the fraction, a float in [0, 1).
+
+    How far off it is, on digits (rates 0.1 to 0.4, 5 epochs): symmetric noise comes out up to 0.05 too high. It breaks
+    - where wrong labels agree with each other and are soon learned: a pair flip of 0.4 is taken for about 0.2;
+    - where there is no noise: the two humps are then easy and hard samples, and the hard ones are called wrong;
+    - after a warm-up too short for any class to be learned: after 1 epoch it says 0.8, whatever the noise.
+    """
+    settings = {"progress": False, **settings, "epochs": validate.whole("warmup", warmup, least=1), "seed": seed}
+    return loss_mixture(fit(data, model, Everything(), **settings).losses[-1])[0]
+
+
 @dataclass(frozen=True)
 class EstimatedStepE:
     """Step-E that estimates its final fraction: by `loss_mixture`, from the losses of the last epoch of the warm-up.
