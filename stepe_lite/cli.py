@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from . import __version__, course, datasets, experiments, files, models, noise, schedules, validate
+from . import __version__, course, datasets, experiments, files, grid, models, noise, presets, results, schedules
+from . import validate as check
 from .learner import OPTIMIZERS
 from .training import TrainingDiverged
 
@@ -110,10 +111,10 @@ def run(notebooks, parameters, out, html, save):
 def train(ctx, data, root, subset, noise_name, rate, chosen, schedule, warmup, ramp, final, seeds, out, **settings):
     """Train one method, or several, on one data set over several seeds and print the table."""
     for each in chosen:
-        validate.choice("--rule", each, [*RULES, "all"])
-    validate.whole("--seeds", seeds, least=1)
+        check.choice("--rule", each, [*RULES, "all"])
+    check.whole("--seeds", seeds, least=1)
     models.check_name(settings["model"])
-    validate.fraction("rate", rate)
+    check.fraction("rate", rate)
     if noise_name == "none" and ctx.get_parameter_source("rate") != click.core.ParameterSource.DEFAULT:
         raise click.UsageError(f"--rate {rate:g} is given without --noise; choose one of {', '.join(list(NOISE)[1:])}.")
     model = _noise_model(noise_name, rate)
@@ -131,7 +132,7 @@ def train(ctx, data, root, subset, noise_name, rate, chosen, schedule, warmup, r
 
     make_data = (lambda seed: whole) if model is None else (lambda seed: whole.with_noise(model, seed))
     if out is not None:
-        validate.folder("--out", out)
+        check.folder("--out", out)
     runs = experiments.compare(
         make_data, make_methods, range(seeds), folder=out, progress=sys.stderr.isatty(), **settings
     )
@@ -142,15 +143,43 @@ def train(ctx, data, root, subset, noise_name, rate, chosen, schedule, warmup, r
 
 
 def _noise_model(name, rate):
-    made = NOISE[validate.choice("--noise", name, NOISE)]
+    made = NOISE[check.choice("--noise", name, NOISE)]
     if isinstance(made, str):
         return noise.asymmetric(noise.cifar10n(made), name)
     return made(rate) if made else None
 
 
 def _schedule(shape, warmup, ramp, final):
-    make = getattr(schedules, validate.choice("--schedule", shape, schedules.names()))
+    make = getattr(schedules, check.choice("--schedule", shape, schedules.names()))
     return make(final, warmup) if shape == "constant" else make(warmup, ramp, final)
+
+
+@main.command()
+@click.option("--preset", help=f"Which grid: {', '.join(presets.PRESETS)}.")
+@click.option("--out", help="Folder of the grid; what is finished there is not run again. Default: runs/PRESET.")
+@click.option("--jobs", type=int, default=1, show_default=True, help="Processes; more may join from another shell.")
+@click.option("--root", help="Folder with the data files.")
+@click.option("--show", help="Run nothing: print the table of this folder, or of a .csv that --save wrote.")
+@click.option("--save", is_flag=True, help="Keep the results in the course's folder notebooks/results.")
+def table(preset, out, jobs, root, show, save):
+    """The paper's comparison on human label noise: run or continue a grid of experiments, and print its table.
+
+    smoke takes minutes, cpu some hours on two cores, paper needs a GPU.
+    """
+    if preset is None and (show is None or save):
+        raise click.UsageError(f"--preset is missing; choose one of {', '.join(presets.PRESETS)}.")
+    out = Path(show or out or f"runs/{preset}")
+    failed = []
+    if show is None:
+        failed = grid.run(presets.runs_of(preset), out, jobs=jobs, root=root, progress=sys.stderr.isatty())
+    if preset is not None:
+        check.choice("preset", preset, presets.PRESETS)
+    click.echo(results.text(results.collect(out), preset))
+    if save:
+        results.save(out, preset, course.folder() / "results")
+    for name in failed:
+        click.echo(f"✗ {name} failed, see {out / name}.error.json", err=True)
+    sys.exit(1 if failed else 0)
 
 
 @main.command()
@@ -163,7 +192,7 @@ def data(name, download, root):
         for each in datasets.names():
             click.echo(f"{each:18} {_where(each, root)}")
         return
-    validate.choice("data set", name, datasets.names())
+    check.choice("data set", name, datasets.names())
     if name == "digits":
         click.echo("digits is embedded in scikit-learn: nothing to download.")
         return

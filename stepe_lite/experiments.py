@@ -112,24 +112,26 @@ def summary(runs):
     table = {}
     for method, of_method in runs.groupby("method", sort=False):
         table[method] = {
-            "test accuracy, last epoch": _percent(of_method.accuracy_last),
-            "gain over standard [95 %]": _gain(runs, method),
-            "best epoch on test (not attainable)": _percent(of_method.accuracy_best),
-            "precision": _percent(of_method.precision),
-            "recall": _percent(of_method.recall),
+            "test accuracy, last epoch": percent(of_method.accuracy_last),
+            "gain over standard [95 %]": gain(runs, method),
+            "best epoch on test (not attainable)": percent(of_method.accuracy_best),
+            "precision": percent(of_method.precision),
+            "recall": percent(of_method.recall),
             "seconds": f"{of_method.seconds.mean():.1f}",
         }
     return pd.DataFrame(table).T.rename_axis("method")
 
 
-def _gain(runs, method):
+def gain(runs, method, column="accuracy_last"):
+    """`paired_difference` of `method` to standard training in percentage points, as text."""
     if method == "standard" or "standard" not in set(runs.method):
         return "–"
-    mean, low, high = paired_difference(runs, method)
+    mean, low, high = paired_difference(runs, method, column=column)
     return f"{100 * mean:+.1f}" + ("" if np.isnan(low) else f" [{100 * low:+.1f}, {100 * high:+.1f}]")
 
 
-def _percent(values):
+def percent(values):
+    """Mean ± standard deviation of shares, in %, as text."""
     if values.isna().all():
         return "–"
     spread = f" ± {100 * values.std():.1f}" if len(values) > 1 else ""

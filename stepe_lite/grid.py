@@ -45,7 +45,7 @@ def run(runs, out, *, jobs=1, root=None, progress=True):
         multiprocessing.get_context("spawn").Process(target=_work, args=(runs, out, root, began), daemon=True)
         for _ in range(jobs - 1)
     ]
-    finished = sum(_path(out, run).exists() for run in runs)
+    finished = sum(path_of(out, run).exists() for run in runs)
     with tqdm(total=len(runs), initial=finished, unit="run", disable=not progress) as bar:
 
         def show(doing):
@@ -60,7 +60,7 @@ def run(runs, out, *, jobs=1, root=None, progress=True):
             for helper in helpers:
                 helper.terminate()
                 helper.join()
-    return [_name(run) for run in runs if not _path(out, run).exists()]
+    return [_name(run) for run in runs if not path_of(out, run).exists()]
 
 
 def _work(runs, out, root, began, show=lambda doing: None):
@@ -74,7 +74,7 @@ def _work(runs, out, root, began, show=lambda doing: None):
         for run in waiting:
             show(_name(run))
             try:
-                with FileLock(_path(out, run, ".lock"), timeout=0):
+                with FileLock(path_of(out, run, ".lock"), timeout=0):
                     if not _is_over(out, run, began):
                         made += 1
                         _make(run, out, root)
@@ -87,25 +87,25 @@ def _work(runs, out, root, began, show=lambda doing: None):
 
 
 def _is_over(out, run, began):
-    failed = _path(out, run, ".error.json")
-    return _path(out, run).exists() or (failed.exists() and failed.stat().st_mtime >= began)
+    failed = path_of(out, run, ".error.json")
+    return path_of(out, run).exists() or (failed.exists() and failed.stat().st_mtime >= began)
 
 
 def _make(run, out, root):
-    checkpoint = _path(out, run, ".checkpoint")
+    checkpoint = path_of(out, run, ".checkpoint")
     try:
         data, validation, rule, settings = arrange(run, root)
         history = fit(data, rule=rule, validation=validation, checkpoint=checkpoint, progress=False, **settings)
     except Exception as error:  # whatever it is, the other runs go on
         record = {"run": run, "error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-        _write(_path(out, run, ".error.json"), record | provenance())
+        _write(path_of(out, run, ".error.json"), record | provenance())
         return
-    history.save(_path(out, run, ".npz"))
+    history.save(path_of(out, run, ".npz"))
     log = {column: list(map(_or_none, values)) for column, values in history.log.to_dict("list").items()}
     record = {"run": run, "config": history.config, "result": _result(data, history), "log": log}
-    _write(_path(out, run), record | provenance())  # comes last: its presence says that the run is finished
+    _write(path_of(out, run), record | provenance())  # comes last: its presence says that the run is finished
     for leftover in (".checkpoint", ".error.json"):
-        _path(out, run, leftover).unlink(missing_ok=True)
+        path_of(out, run, leftover).unlink(missing_ok=True)
 
 
 def arrange(run, root=None):
@@ -185,7 +185,8 @@ def _name(run):
     return "_".join(re.sub(r"[^a-z0-9]+", "-", str(part).lower()) for part in run)
 
 
-def _path(out, run, ending=".json"):
+def path_of(out, run, ending=".json"):
+    """The file of `run` in the folder `out`, see above."""
     return out / f"{_name(run)}{ending}"
 
 
