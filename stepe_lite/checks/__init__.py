@@ -1,11 +1,13 @@
 """Checks of the exercises: `check.name(answer)` says at once what is right or wrong, and never stops the notebook."""
 
 from .detection import class_thresholds, first_exclusion, margin
+from .failures import never_back, rank_per_class, upper_hump
 from .label_noise import most_confused, symmetric, transition_matrix
 from .memorisation import early_stopping_epoch, memorised_share, truncation_rule
 from .step_e import exclude_highest, linear_schedule, relative_cost
 
 __all__ = [
     "class_thresholds", "early_stopping_epoch", "exclude_highest", "first_exclusion", "linear_schedule", "margin",
-    "memorised_share", "most_confused", "relative_cost", "symmetric", "transition_matrix", "truncation_rule",
+    "memorised_share", "most_confused", "never_back", "rank_per_class", "relative_cost", "symmetric",
+    "transition_matrix", "truncation_rule", "upper_hump",
 ]  # fmt: skip

@@ -1,13 +1,15 @@
 """Every picture of the course: functions that take results and return a matplotlib Axes, or a Figure of several."""
 
 from .exclusion import exclusion, schedules
+from .failures import by_kind, estimates, lost_classes, sweep
 from .noise import boundaries, boundary, gallery, transition, transitions
-from .runs import accuracies, curves, line, loss_by_group, loss_histograms, spread, validation
+from .runs import accuracies, curves, line, loss_by_group, loss_histograms, loss_panels, spread, validation
 from .samples import detection, ledger, retention, trajectories
 from .style import CLEAN, GROUPS, METHODS, MISLABELED
 
 __all__ = [
-    "CLEAN", "GROUPS", "METHODS", "MISLABELED", "accuracies", "boundaries", "boundary", "curves", "detection",
-    "exclusion", "gallery", "ledger", "line", "loss_by_group", "loss_histograms", "retention", "schedules", "spread",
-    "trajectories", "transition", "transitions", "validation",
+    "CLEAN", "GROUPS", "METHODS", "MISLABELED", "accuracies", "boundaries", "boundary", "by_kind", "curves",
+    "detection", "estimates", "exclusion", "gallery", "ledger", "line", "loss_by_group", "loss_histograms",
+    "loss_panels", "lost_classes", "retention", "schedules", "spread", "sweep", "trajectories", "transition",
+    "transitions", "validation",
 ]  # fmt: skip

@@ -34,13 +34,19 @@ def loss_by_group(losses, is_mislabeled, ax=None):
 
 def loss_histograms(losses, is_mislabeled, epochs):
     """Histograms of the loss after some `epochs` (0-based rows of `losses`), clean and mislabeled samples apart."""
-    figure, axes = new_figure(1, len(epochs), (2.8 * len(epochs), 2.8), sharex=True, sharey=True)
-    bins = np.linspace(0, float(np.nanquantile(np.asarray(losses)[list(epochs)], 0.995)), 30)
-    for ax, epoch in zip(axes[0], epochs):
+    return loss_panels({f"after epoch {epoch + 1}": (losses[epoch], is_mislabeled) for epoch in epochs})
+
+
+def loss_panels(panels):
+    """Histograms of losses (nats) side by side: `panels` is a dict title -> (losses (n,), is_mislabeled bool (n,))."""
+    figure, axes = new_figure(1, len(panels), (2.8 * len(panels), 2.8), sharex=True, sharey=True)
+    everyone = np.concatenate([np.asarray(losses) for losses, _ in panels.values()])
+    bins = np.linspace(0, float(np.nanquantile(everyone, 0.995)), 30)
+    for ax, (title, (losses, is_mislabeled)) in zip(axes[0], panels.items()):
         for name, group in (("clean", ~is_mislabeled), ("mislabeled", is_mislabeled)):
-            values = np.asarray(losses[epoch][group]).clip(max=bins[-1])
+            values = np.asarray(losses[group]).clip(max=bins[-1])
             ax.hist(values, bins, color=GROUPS[name], alpha=0.6, label=name)
-        ax.set(title=f"after epoch {epoch + 1}", xlabel="loss (nats)")
+        ax.set(title=title, xlabel="loss (nats)")
     axes[0, 0].set_ylabel("samples")
     axes[0, -1].legend(fontsize=8)
     return figure

@@ -1,0 +1,63 @@
+"""Pictures of what goes wrong: several kinds of noise, several settings, several classes side by side."""
+
+import numpy as np
+
+from .style import CLEAN, METHODS, MISLABELED, new_axes
+
+KINDS = {"symmetric": (CLEAN, "o"), "pair flip": (MISLABELED, "s"), "instance-dependent": ("#CC79A7", "^")}
+
+
+def sweep(values, xlabel, right=None, ax=None, label="test accuracy at the last epoch"):
+    """Accuracy against a setting: `values` is a dict setting -> list of runs, each a dot; the line joins the means.
+
+    `right`: the setting that the truth would suggest, as a dotted line.
+    """
+    ax = new_axes(ax, (5, 3.2))
+    colour = METHODS["Step-E"]
+    for setting, runs in values.items():
+        ax.plot([setting] * len(runs), runs, "o", color=colour, alpha=0.5, markersize=4)
+    ax.plot(list(values), [np.mean(runs) for runs in values.values()], color=colour, label="mean")
+    if right is not None:
+        ax.axvline(right, color="gray", linestyle=":", label="the true noise rate")
+    ax.set(xlabel=xlabel, ylabel=label, xticks=list(values))
+    ax.legend(fontsize=8)
+    return ax
+
+
+def by_kind(runs, column="accuracy_last", ax=None, label="test accuracy at the last epoch (%)"):
+    """One row a kind of noise, one colour a method: `runs` has the columns kind, method and `column`; a dot a run."""
+    kinds = list(dict.fromkeys(runs.kind))
+    ax = new_axes(ax, (6, 0.5 * len(kinds) + 1.2))
+    for method, of_method in runs.groupby("method", sort=False):
+        colour, rows = METHODS.get(method), [kinds.index(kind) for kind in of_method.kind]
+        ax.plot(100 * of_method[column], rows, "o", color=colour, alpha=0.5, markersize=5)
+        means = [100 * of_method.loc[of_method.kind == kind, column].mean() for kind in kinds]
+        ax.plot(means, range(len(kinds)), "|", color=colour, markersize=18, label=f"{method} (mean)")
+    ax.set(yticks=range(len(kinds)), yticklabels=kinds, xlabel=label, ylim=(len(kinds) - 0.5, -0.5))
+    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def estimates(found, ax=None):
+    """Estimated against true noise rate, a dot a run: `found` has the columns kind, true and estimated (shares)."""
+    ax = new_axes(ax, (4.6, 4))
+    top = 100 * float(max(found.true.max(), found.estimated.max())) + 3
+    ax.plot([0, top], [0, top], color="gray", linestyle=":", label="exact")
+    for kind, runs in found.groupby("kind", sort=False):
+        colour, marker = KINDS.get(kind, ("black", "x"))
+        ax.plot(100 * runs.true, 100 * runs.estimated, marker, color=colour, alpha=0.7, markersize=5, label=kind)
+    ax.set(xlabel="true noise rate (%)", ylabel="estimated noise rate (%)", xlim=(-1, top), ylim=(-1, top))
+    ax.legend(fontsize=8)
+    return ax
+
+
+def lost_classes(shares, classes, rare=(), ax=None):
+    """Which share of each class is excluded, in bars: `shares` is a dict rule -> (k,); the classes `rare` are marked."""
+    ax = new_axes(ax, (max(6, 0.5 * len(classes) + 2), 3))
+    at, width = np.arange(len(classes)), 0.8 / len(shares)
+    for i, (rule, share) in enumerate(shares.items()):
+        ax.bar(at + (i - (len(shares) - 1) / 2) * width, 100 * np.asarray(share), width, label=rule)
+    ax.set_xticks(at, [f"{name}\n(rare)" if c in rare else name for c, name in enumerate(classes)])
+    ax.set(xlabel="clean class", ylabel="rightly labelled samples\nthat are excluded (%)", ylim=(0, 102))
+    ax.legend(fontsize=8, loc="upper left")
+    return ax
