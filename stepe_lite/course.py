@@ -58,6 +58,9 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
 
     parameters = dict(parameters or {})
     paths = [find(name) for name in notebooks] or sorted(folder().glob("[0-9]*.ipynb"))
+    twice = {path.name for path in paths if [other.name for other in paths].count(path.name) > 1}
+    if twice:
+        raise ValueError(f"notebooks has {sorted(twice)} more than once: their executed copies would have one name.")
     if save and parameters:
         raise ValueError(
             f"save is set together with parameters {parameters}, but saved outputs belong to the notebook's own."
@@ -119,7 +122,9 @@ def _execute(path, out, parameters, progress):
                     progress_bar={"desc": path.stem, "leave": False} if progress else False,
                 )  # fmt: skip
             except papermill.PapermillExecutionError as failure:
-                error = f"cell {failure.cell_index + 1} (In [{failure.exec_count}]): {failure.ename}: {failure.evalue}"
+                injected = _injected(nbformat.read(partial, as_version=4).cells[: failure.cell_index])
+                at = f"cell {failure.cell_index + 1 - injected} (In [{failure.exec_count}])"
+                error = f"{at}: {failure.ename}: {failure.evalue}"
             except Exception as failure:  # a dead kernel, say: the other notebooks still run
                 error = f"{type(failure).__name__}: {failure}"
                 if not partial.exists():
@@ -139,8 +144,17 @@ def _execute(path, out, parameters, progress):
 
 
 def _outputs(notebook):
-    """(cell number from 1, output) for every output of every cell."""
-    return [(at, output) for at, cell in enumerate(notebook.cells, 1) for output in cell.get("outputs", [])]
+    """(cell number from 1, output) for every output of every cell. Cells count as in the notebook that was given."""
+    return [
+        (at - _injected(notebook.cells[:at]), output)
+        for at, cell in enumerate(notebook.cells, 1)
+        for output in cell.get("outputs", [])
+    ]
+
+
+def _injected(cells):
+    """How many of `cells` papermill put in: it adds one for parameters that were passed."""
+    return sum("injected-parameters" in cell.metadata.get("tags", []) for cell in cells)
 
 
 def _broken_claim(notebook):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from . import validate
 from .rules import Everything, KeepOnly, LossTruncation, OneShotFilter, RandomExclusion, SelfPaced, StepE
 from .training import fit
 
@@ -94,9 +95,12 @@ def paired_difference(runs, method, against="standard", column="accuracy_last"):
     """Mean of method − against over the seeds that both have, and a 95 % interval (Student's t): (mean, low, high).
 
     Pairing removes what a seed does to both. With one seed there is no interval: low and high are NaN.
+    Raises ValueError for a method that is not in `runs`.
     """
     from scipy.stats import t
 
+    for name, value in (("method", method), ("against", against)):
+        validate.choice(name, value, runs.method.unique())
     table = runs.pivot(index="seed", columns="method", values=column)
     difference = (table[method] - table[against]).dropna()
     half = (

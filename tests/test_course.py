@@ -121,7 +121,7 @@ def course_run(tmp_path_factory):
     notebooks, elsewhere = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("elsewhere")
     paths = [
         write(notebooks / "01_fine.ipynb", FINE, parameters="seeds = 2  # how many"),
-        write(notebooks / "02_fails.ipynb", "x = 1", "x / 0", "print('never')"),
+        write(notebooks / "02_fails.ipynb", "x = 1", "x / 0", "print('never')", parameters="seeds = 2"),
         write(notebooks / "03_broken.ipynb", "from stepe_lite.course import claim", CLAIMS),
         write(
             notebooks / "04_interact.ipynb",
@@ -195,8 +195,9 @@ def test_a_broken_claim_is_an_error_and_the_later_claims_are_still_reported(cour
     assert [each["value"] for each in broken["claims"]] == [None, 0.04, 0.5]  # JSON has no NaN
 
 
-def test_a_failing_cell_is_named(course_run):
-    assert entry(course_run, "02_fails")["error"] == "cell 2 (In [2]): ZeroDivisionError: division by zero"
+def test_a_failing_cell_is_named_by_its_place_in_the_notebook_that_was_given(course_run):
+    # papermill adds a cell with the parameter, which is executed but not counted
+    assert entry(course_run, "02_fails")["error"] == "cell 3 (In [4]): ZeroDivisionError: division by zero"
 
 
 @pytest.mark.parametrize("name, message", [("04_interact", "inside <interact>"), ("05_button", "inside on_click")])
@@ -286,6 +287,13 @@ def test_an_unknown_parameter_is_refused_with_the_closest_match(must_not_run, tm
     path, trace = must_not_run
     with pytest.raises(ValueError, match=r"parameter is 'epoch'.* Did you mean 'epochs'\?"):
         course.run([path], {"epoch": 3}, tmp_path / "out", progress=False)
+    assert not trace.exists()
+
+
+def test_two_notebooks_of_one_name_are_refused(must_not_run, tmp_path):
+    path, trace = must_not_run
+    with pytest.raises(ValueError, match=r"01_runs.ipynb.* more than once"):
+        course.run([path, path], out=tmp_path / "out", progress=False)
     assert not trace.exists()
 
 

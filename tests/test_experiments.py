@@ -124,6 +124,11 @@ def test_paired_difference_uses_the_seeds_that_both_have():
     assert (mean, low, high) == pytest.approx((0.15, 0.15 - half, 0.15 + half), abs=1e-6)
 
 
+def test_paired_difference_of_an_unknown_method_offers_the_closest():
+    with pytest.raises(ValueError, match=r"method is 'step-e'.* Did you mean 'Step-E'"):
+        experiments.paired_difference(TABLE, "step-e")
+
+
 def test_paired_difference_of_one_seed_has_no_interval():
     mean, low, high = experiments.paired_difference(TABLE[TABLE.seed == 1], "Step-E")
     assert mean == pytest.approx(0.2) and np.isnan(low) and np.isnan(high)

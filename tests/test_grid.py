@@ -86,7 +86,7 @@ def test_every_preset_is_a_grid_of_known_parts():
         runs = presets.runs_of(name)
         assert len(set(runs)) == len(runs) == np.prod([len(preset[part]) for part in preset])
         assert {recipe for _, recipe, _, _ in runs} <= set(presets.RECIPES)
-    with pytest.raises(ValueError, match="preset is 'spu'.*Did you mean 'cpu'"):
+    with pytest.raises(ValueError, match=r"preset is 'spu'.*Did you mean 'cpu'"):
         presets.runs_of("spu")
 
 
@@ -147,7 +147,7 @@ def test_a_failed_run_is_recorded_the_others_go_on_and_the_next_call_tries_again
 
 
 def test_early_stopping_is_decided_on_noisy_labels_that_were_not_trained_on():
-    data, validation, rule, _ = grid.arrange(("digits", "tiny", "standard, early-stopped", 0))
+    data, validation, *_ = grid.arrange(("digits", "tiny", "standard, early-stopped", 0))
     assert len(validation) == 30 and len(data) == 270
     assert validation.is_mislabeled.any()
 
