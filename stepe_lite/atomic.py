@@ -1,6 +1,7 @@
-"""Files that are whole or not there."""
+"""Files and folders that are whole or not there."""
 
 import os
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,3 +16,21 @@ def written_beside(path):
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_beside(path):
+    """Give a new folder beside `path`; rename it to `path` when the block ends well, else remove it.
+
+    Raises FileExistsError if there is something at `path` already.
+    """
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(f"{str(path)!r} exists already, and nothing is overwritten: choose another name.")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

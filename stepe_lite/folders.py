@@ -1,0 +1,70 @@
+"""Folders of images, one sub-folder a class: what is in them, and a copy with other labels."""
+
+import itertools
+import shutil
+from pathlib import Path, PurePosixPath
+
+from . import validate
+from .atomic import folder_beside
+
+
+def image_files(folder):
+    """The images of a folder with one sub-folder a class, in the order of `Dataset.from_folder`: list of "class/name".
+
+    Raises FileNotFoundError if there is no such folder, or where a class has no images.
+    """
+    from torchvision.datasets import ImageFolder
+
+    return [Path(path).relative_to(folder).as_posix() for path, _ in ImageFolder(folder).imgs]
+
+
+def copy(source, destination, labels):
+    """Copy the image folder `source` to the new folder `destination`, where some images get another class.
+
+    `labels` : dict "class/name" -> class name, or None = left out. All other images are copied as they are. An image
+    whose name is taken in its new class gets a number. Files that are no images are not copied. `source` is only read,
+    and the copy appears under its name only when it is whole.
+
+    Raises FileExistsError if `destination` exists, ValueError if it lies in `source`, if `labels` names an image that
+    is not there or a class that is none, or if a class would be left without images.
+    """
+    source, destination = Path(source), Path(destination)
+    if destination.resolve().is_relative_to(source.resolve()):
+        raise ValueError(f"destination is {str(destination)!r}, which lies in source; choose a folder beside it.")
+    places = _places(image_files(source), labels)
+    with folder_beside(destination) as partial:
+        for old, new in places.items():
+            (partial / new).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / old, partial / new)
+
+
+def _places(files, labels):
+    """Where each file goes: dict "class/name" -> "class/name", without the dropped ones. No two go to one place.
+
+    Files that stay in their class keep their names.
+    """
+    strange = set(labels) - set(files)
+    if strange:
+        raise ValueError(f"source has no image {min(strange)!r}, which labels names.")
+    classes = sorted({_class_of(file) for file in files})
+    for label in set(labels.values()) - {None}:
+        validate.choice("label", label, classes)
+    staying = [file for file in files if labels.get(file, _class_of(file)) == _class_of(file)]
+    places = {file: file for file in staying}
+    taken = {file.casefold() for file in staying}  # some file systems do not tell A.png from a.png
+    for file, label in labels.items():
+        if label is None or file in places:
+            continue
+        inside = PurePosixPath(label, *PurePosixPath(file).parts[1:])
+        names = (inside.with_stem(f"{inside.stem}_{number}") for number in itertools.count(2))
+        place = next(str(name) for name in itertools.chain([inside], names) if str(name).casefold() not in taken)
+        places[file] = place
+        taken.add(place.casefold())
+    empty = set(classes) - {_class_of(place) for place in places.values()}
+    if empty:
+        raise ValueError(f"class {min(empty)!r} would be left without images: keep one, or drop the class by hand.")
+    return places
+
+
+def _class_of(file):
+    return PurePosixPath(file).parts[0]

@@ -1,0 +1,80 @@
+"""Pictures for looking through suspicious samples, whether or not anyone knows the truth."""
+
+import numpy as np
+from matplotlib.colors import ListedColormap
+
+from .style import CLEAN, MISLABELED, new_axes, new_figure
+
+
+def suspects(data, table, is_mislabeled=None, columns=10):
+    """The images of the rows of `table`, see `review.suspicious`: under "given → suggested", the sample's number.
+
+    `is_mislabeled` bool, one a row, colours the titles; None = nobody knows, and they are black.
+    """
+    rows = -(-len(table) // columns)
+    figure, axes = new_figure(rows, columns, (columns, 1.5 * rows))
+    for ax in axes.flat:
+        ax.axis("off")
+    colours = ["black"] * len(table) if is_mislabeled is None else np.where(is_mislabeled, MISLABELED, CLEAN)
+    for ax, row, colour in zip(axes.flat, table.itertuples(), colours):
+        _image(data, row.Index, ax)
+        ax.set_title(f"{row.given} → {row.suggested}", fontsize=9, color=colour)
+        ax.text(0.5, -0.04, row.Index, transform=ax.transAxes, ha="center", va="top", fontsize=7, color="0.4")
+    return figure
+
+
+def suspect(data, history, sample):
+    """One sample: its image, and the loss on its given label by epoch, in nats. Grey: excluded from that epoch."""
+    figure, axes = new_figure(1, 2, (6, 2.3), width_ratios=[1, 2])
+    picture, ax = axes[0]
+    _image(data, sample, picture)
+    picture.set_title(f"sample {sample}", fontsize=9)
+    epochs, top = len(history.losses), 1.05 * float(np.nanmax(history.losses.numpy()))
+    out = (history.weights[:, sample] == 0).numpy()
+    extent = (-0.5, epochs - 0.5, 0, top)
+    ax.imshow(out[None], cmap=ListedColormap(["white", "0.85"]), vmin=0, vmax=1, aspect="auto", extent=extent)
+    ax.plot(history.losses[:, sample], color="black")
+    ax.grid(axis="x", visible=False)
+    ax.set(xlabel="epoch (counted from 0); grey: excluded", ylabel="loss (nats)", ylim=(0, top))
+    return figure
+
+
+def found(is_mislabeled, total, budget, ax=None):
+    """How many mislabeled samples a reviewer has found after each row: `is_mislabeled` bool, in the order of the table.
+
+    `total` : mislabeled samples in the whole data, `budget` : rows to be reviewed (dotted). Dashed: every row a hit.
+    """
+    ax = new_axes(ax)
+    seen = np.arange(len(is_mislabeled) + 1)
+    ax.plot(seen, np.minimum(seen, total), "--", color="0.5", label="if every row were mislabeled")
+    ax.plot(seen, np.r_[0, np.cumsum(is_mislabeled)], color=MISLABELED, label="mislabeled among the rows so far")
+    ax.axvline(budget, color="black", linestyle=":", label=f"the first {budget} rows")
+    ax.set(
+        xlabel="rows reviewed, most suspicious first", ylabel="mislabeled samples found", xlim=(0, None), ylim=(0, None)
+    )
+    ax.legend(fontsize=8)
+    return ax
+
+
+def guesses(shares, truth=None, ax=None):
+    """What each guess of the fraction leads to: `shares`, columns excluded and disagree, by guess, all from 0 to 1.
+
+    `truth` : the share of mislabeled samples, where it is known (a horizontal line).
+    """
+    ax = new_axes(ax)
+    at = 100 * shares.index.to_numpy()
+    ax.plot(at, 100 * shares.excluded, "o--", color="0.5", label="excluded")
+    ax.plot(at, 100 * shares.disagree, "o-", color="#009E73", label="excluded, and the network disagrees")
+    if truth is not None:
+        ax.axhline(100 * truth, color=MISLABELED, linestyle=":", label=f"mislabeled: {100 * truth:.0f} %")
+    ax.set(
+        xlabel="guess: final fraction to exclude (%)", ylabel="share of all samples (%)", xlim=(0, None), ylim=(0, None)
+    )
+    ax.legend(fontsize=8)
+    return ax
+
+
+def _image(data, sample, ax):
+    pixels = data.images[sample]
+    ax.imshow(pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0), cmap="gray_r")
+    ax.axis("off")

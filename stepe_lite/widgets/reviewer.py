@@ -1,0 +1,111 @@
+"""Look through suspicious samples one by one: keep the label, give another one, or drop the sample."""
+
+import html
+import io
+from pathlib import Path
+
+import ipywidgets
+import matplotlib.pyplot as plt
+
+from .. import plots
+
+
+class Reviewer(ipywidgets.VBox):
+    """A page a sample: image and loss by epoch (`plots.suspect`), given and suggested label, and buttons to decide.
+
+    data : Dataset; history : History of a run on it
+    review : the `Review` that the decisions go to; samples that it has decided on already are not asked again
+    path : the CSV file that the button "Export" writes
+
+    By keyboard: Tab and Shift+Tab go from one control to the next, the space bar presses a button. The focus stays
+    where it is when the next sample comes, so a row of "Relabel" is a row of spaces.
+    """
+
+    def __init__(self, data, history, review, path):
+        self.data, self.history, self.review, self.path = data, history, review, Path(path)
+        self.progress = ipywidgets.IntProgress(max=len(review.table), layout={"width": "150px"})
+        self.status = ipywidgets.Label()
+        self.picture = ipywidgets.Image(format="png", layout={"width": "600px", "height": "230px"})
+        self.facts = ipywidgets.HTML(layout={"height": "60px"})
+        self.label = ipywidgets.Dropdown(options=data.classes, description="as class", layout={"width": "220px"})
+        self.keep = self._button("Keep", "the given label is right", self._keep)
+        self.relabel = self._button("Relabel", "the class beside is the right label", self._relabel)
+        self.drop = self._button("Drop", "no label is right, or nobody can tell", self._drop)
+        self.undo = self._button("Undo", "take the last decision back", self._undo)
+        self.export = self._button("Export", "write all decisions to a CSV file", self._export)
+        self.output = ipywidgets.Output()
+        above = ipywidgets.HBox([self.progress, self.status])
+        decide = ipywidgets.HBox([self.keep, self.relabel, self.label, self.drop])
+        after = ipywidgets.HBox([self.undo, self.export])
+        super().__init__([above, self.picture, self.facts, decide, after, self.output])
+        self._show(self._next())
+
+    def _button(self, name, tooltip, act):
+        def clicked(_):
+            with self.output:
+                act()
+
+        button = ipywidgets.Button(description=name, tooltip=tooltip, layout={"width": "90px"})
+        button.on_click(clicked)
+        return button
+
+    def _keep(self):
+        self.review.keep(self.sample)
+        self._show(self._next())
+
+    def _relabel(self):
+        self.review.relabel(self.sample, self.label.value)
+        self._show(self._next())
+
+    def _drop(self):
+        self.review.drop(self.sample)
+        self._show(self._next())
+
+    def _undo(self):
+        self._show(self.review.undo())
+
+    def _export(self):
+        self.review.to_csv(self.path)
+        self._count(f"; written to {self.path.name}")
+
+    def _next(self):
+        return next(iter(self.review.waiting), None)
+
+    def _count(self, said=""):
+        total = len(self.review.table)
+        done = total - len(self.review.waiting)
+        self.progress.value, self.status.value = done, f"{done} of {total} reviewed{said}"
+
+    def _show(self, sample):
+        """Show `sample`, or the end where it is None."""
+        self.sample = sample
+        self._count()
+        self.undo.disabled = not self.review.log
+        for control in (self.keep, self.relabel, self.label, self.drop):
+            control.disabled = sample is None
+        self.picture.layout.visibility = "hidden" if sample is None else "visible"
+        if sample is None:
+            words = self.review.as_table().decision.value_counts()
+            said = ", ".join(f"{words.get(word, 0)} × {word}" for word in ("keep", "relabel", "drop"))
+            self.facts.value = f"All are reviewed: {said}. “Export” writes them to a file."
+            self.export.focus()
+            return
+        row = self.review.table.loc[sample]
+        self.label.value, self.facts.value = row.suggested, _facts(row)
+        self.picture.value = _png(plots.suspect(self.data, self.history, sample))
+
+
+def _facts(row):
+    file = f"{html.escape(row.file)}: " if "file" in row else ""
+    return (
+        f"{file}given <b>{html.escape(row.given)}</b> ({row.confidence_given:.0%} says the network), "
+        f"suggested <b>{html.escape(row.suggested)}</b> ({row.confidence_suggested:.0%}); "
+        f"mean loss {row.mean_loss:.2f} nats, excluded from {row.times_excluded} of the epochs"
+    )
+
+
+def _png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plt.close(figure)
+    return buffer.getvalue()
