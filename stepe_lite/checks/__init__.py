@@ -4,10 +4,12 @@ from .detection import class_thresholds, first_exclusion, margin
 from .failures import never_back, rank_per_class, upper_hump
 from .label_noise import most_confused, symmetric, transition_matrix
 from .memorisation import early_stopping_epoch, memorised_share, truncation_rule
+from .own_data import apply_decisions, best_precision, rank_suspects
 from .step_e import exclude_highest, linear_schedule, relative_cost
 
 __all__ = [
-    "class_thresholds", "early_stopping_epoch", "exclude_highest", "first_exclusion", "linear_schedule", "margin",
-    "memorised_share", "most_confused", "never_back", "rank_per_class", "relative_cost", "symmetric",
-    "transition_matrix", "truncation_rule", "upper_hump",
+    "apply_decisions", "best_precision", "class_thresholds", "early_stopping_epoch", "exclude_highest",
+    "first_exclusion", "linear_schedule", "margin", "memorised_share", "most_confused", "never_back",
+    "rank_per_class", "rank_suspects", "relative_cost", "symmetric", "transition_matrix", "truncation_rule",
+    "upper_hump",
 ]  # fmt: skip
