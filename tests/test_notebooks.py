@@ -8,8 +8,10 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from sklearn.mixture import GaussianMixture
 
-from stepe_lite import checks, course, noise, ranking
+from stepe_lite import StepE, checks, course, noise, ranking
+from stepe_lite.schedules import constant
 
 PATHS = sorted(course.folder().glob("[0-9]*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -96,6 +98,10 @@ def exact_symmetric(labels, rate, k):
     return labels.index_put((chosen,), (labels[chosen] + torch.randint(1, k, (len(chosen),))) % k)
 
 
+def own(logits, labels):
+    return logits.gather(1, labels[:, None])[:, 0]
+
+
 EXERCISES = {
     "symmetric": (
         "my_symmetric",
@@ -147,6 +153,70 @@ EXERCISES = {
         ],
     ),
     "relative_cost": ("my_cost", [0.6, 1.0, 0.4 / 3, 2.2, 73.3, float("nan"), "cheap"]),
+    "first_exclusion": (
+        "my_first_exclusion",
+        [
+            lambda excluded: excluded.int().argmax(0),
+            lambda excluded: torch.where(excluded.any(0), excluded.int().argmax(0) + 1, -1),
+            lambda excluded: torch.where(excluded.any(0), excluded.int().argmax(0), len(excluded)),
+            lambda excluded: torch.where(excluded.any(0), excluded.flip(0).int().argmax(0), -1),
+            lambda excluded: excluded.sum(0),
+            lambda excluded: excluded.nonzero()[:, 0],
+        ],
+    ),
+    "margin": (
+        "my_margin",
+        [
+            lambda logits, labels: own(logits, labels) - logits.amax(1),
+            lambda logits, labels: own(logits, labels) - logits.topk(2).values[:, 1],
+            lambda logits, labels: logits.scatter(1, labels[:, None], -torch.inf).amax(1) - own(logits, labels),
+            lambda logits, labels: own(logits, labels) - logits.scatter(1, labels[:, None], 0).amax(1),
+            lambda logits, labels: own(logits, labels),
+            lambda logits, labels: logits.scatter_(1, labels[:, None], -torch.inf).amax(1),
+        ],
+    ),
+    "class_thresholds": (
+        "my_thresholds",
+        [
+            lambda p, labels: p.mean(0),
+            lambda p, labels: torch.stack([p[labels == c, c].sum() for c in range(p.shape[1])]),
+            lambda p, labels: torch.stack([p[labels == c].amax(1).mean() for c in range(p.shape[1])]),
+            lambda p, labels: torch.stack([p[p.argmax(1) == c, c].mean() for c in range(p.shape[1])]),
+            lambda p, labels: p[range(len(p)), labels],
+        ],
+    ),
+    "never_back": (
+        "my_never_back",
+        [
+            lambda excluded, start: excluded[start:].all(0).float().mean(),
+            lambda excluded, start: excluded[start:].all(0).sum(),
+            lambda excluded, start: excluded.all(0).sum() / excluded[-1].sum(),
+            lambda excluded, start: excluded[start:][:, excluded[-1]].float().mean(),
+            lambda excluded, start: 1 - excluded[start:].all(0).sum() / excluded[-1].sum(),
+            lambda excluded, start: (excluded[start] & excluded[-1]).sum() / excluded[start].sum(),
+        ],
+    ),
+    "upper_hump": (
+        "my_upper_hump",
+        [
+            lambda losses: GaussianMixture(2, random_state=0).fit_predict(losses.numpy()[:, None]).mean(),
+            lambda losses: (losses > losses.median()).float().mean(),
+            lambda losses: (losses > losses.mean()).sum(),
+            lambda losses: (losses < losses.mean()).float().mean(),
+            lambda losses: 100 * (losses > losses.mean()).float().mean(),
+            lambda losses: losses,
+        ],
+    ),
+    "rank_per_class": (
+        "my_rank_per_class",
+        [
+            lambda losses, labels, fraction: ranking.exclude_highest(losses, fraction),
+            lambda losses, labels, fraction: 1 - StepE(constant(fraction), per_class=labels)(losses[None], 1),
+            lambda losses, labels, fraction: StepE(constant(fraction), per_class=labels)(-losses[None], 1),
+            lambda losses, labels, fraction: StepE(constant(fraction / 2), per_class=labels)(losses[None], 1),
+            lambda losses, labels, fraction: losses * StepE(constant(fraction), per_class=labels)(losses[None], 1),
+        ],
+    ),
 }
 
 

@@ -17,13 +17,15 @@ def ledger(data, history):
     never excluded are only counted.
     """
     excluded, wrong = history.excluded.numpy(), data.is_mislabeled.numpy()
-    figure, axes = new_figure(1, 2, (9.5, 4), sharey=True)
+    figure, axes = new_figure(1, 2, (8.5, 3.6), sharey=True)
     for ax, (name, group) in zip(axes[0], (("mislabeled", wrong), ("clean", ~wrong))):
         rows = excluded[:, group & excluded.any(0)]
         order = np.lexsort((-rows.sum(0), rows.argmax(0)))
         colours = LinearSegmentedColormap.from_list(name, [KEPT, GROUPS[name]])
-        ax.imshow(rows[:, order], cmap=colours, vmin=0, vmax=1, aspect="auto", interpolation="antialiased")
-        ax.set(title=f"{name}: {rows.shape[1]:,} of {group.sum():,} were excluded at least once")
+        # More columns than pixels must be averaged, or samples vanish; with fewer, averaging only blurs.
+        how = "antialiased" if rows.shape[1] > 400 else "nearest"
+        ax.imshow(rows[:, order], cmap=colours, vmin=0, vmax=1, aspect="auto", interpolation=how)
+        ax.set_title(f"{name}: {rows.shape[1]:,} of {group.sum():,} excluded at least once", fontsize=11)
         ax.set(xlabel="sample, sorted by first exclusion")
         ax.grid(False)
     axes[0, 0].set_ylabel("epoch (counted from 0)")
@@ -34,7 +36,7 @@ def trajectories(data, history, index, columns=1):
     """The samples `index`: each image, and the loss on its given label by epoch. Grey: excluded. All on one scale."""
     rows = -(-len(index) // columns)
     figure, axes = new_figure(
-        rows, 2 * columns, (max(5.5, 3.2 * columns), 1.7 * rows + 0.4), width_ratios=[1, 2.2] * columns
+        rows, 2 * columns, (max(5.5, 2.9 * columns), 1.55 * rows + 0.4), width_ratios=[1, 2.2] * columns
     )
     top = float(np.nanmax(history.losses.numpy())) * 1.05
     for ax in axes.flat[2 * len(index) :]:
@@ -54,8 +56,8 @@ def _trajectory(data, history, i, top, ax):
     epochs = len(history.losses)
     shade = ListedColormap(["white", "0.85"])
     extent = (-0.5, epochs - 0.5, 0, top)  # the axis limits as well
-    ax.imshow(history.excluded[:, i][None], cmap=shade, vmin=0, vmax=1, aspect="auto", extent=extent)
-    ax.plot(history.losses[:, i], color=MISLABELED if wrong else CLEAN)
+    ax.imshow(history.excluded[:, i].numpy()[None], cmap=shade, vmin=0, vmax=1, aspect="auto", extent=extent)
+    ax.plot(history.losses[:, i].numpy(), color=MISLABELED if wrong else CLEAN)
     ax.grid(axis="x", visible=False)
 
 
@@ -64,7 +66,7 @@ def detection(curves):
 
     Its names are "method: score"; a colour a method, a line style a score ("loss", "averaged loss", "margin").
     """
-    figure, axes = new_figure(1, 2, (9, 3.8), sharey=True)
+    figure, axes = new_figure(1, 2, (7.4, 3.1), sharey=True)
     for name, curve in curves.items():
         method, _, score = name.partition(": ")
         style = {"color": METHODS.get(method), "linestyle": SCORES.get(score, "-"), "label": name}
