@@ -38,3 +38,22 @@ def cifar_folder():
         if all((folder / path).is_file() for path in wanted):
             return folder
     pytest.skip("the CIFAR and CIFAR-N files are neither in $STEPE_LITE_DATA nor in the per-user cache")
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    """JupyterLab and a browser, see `browser.Lab`; skipped where there is no Chromium."""
+    import browser
+    from playwright.sync_api import sync_playwright
+
+    path = browser.chromium()
+    if path is None:
+        pytest.skip("no Chromium on the PATH (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        server = browser.Lab(tmp_path_factory.mktemp("lab"), opened)
+        try:
+            yield server
+        finally:
+            server.close()
+            opened.close()

@@ -1,0 +1,145 @@
+"""JupyterLab in a real browser: what the tests of the widgets see and press."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+
+from stepe_lite import course
+
+SETTINGS = {
+    "notebook-extension/tracker": {"windowingMode": "none"},  # else cells out of sight are not in the page
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+BROKEN_BOXES = ("Error displaying widget", "model not found", "Loading widget", "Error creating widget")
+LIMIT = 600  # seconds for a notebook on a busy machine
+
+
+def chromium():
+    """The path of a Chromium, or None."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+def shortened(path, parameters):
+    """The notebook at `path` with an injected cell of those `parameters` that it has, and without outputs."""
+    from papermill.parameterize import parameterize_notebook
+
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        cell.metadata.setdefault("tags", [])  # papermill looks for them
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    notebook.metadata.pop("widgets", None)
+    known = course.parameters_of(path)
+    return parameterize_notebook(notebook, {name: value for name, value in parameters.items() if name in known})
+
+
+class Lab:
+    """A JupyterLab server on the folder `files`; `open(name)` gives a `Notebook` in a fresh page of `browser`."""
+
+    def __init__(self, folder, browser):
+        self.files, self.browser, self.log = folder / "files", browser, folder / "lab.log"
+        self.files.mkdir()
+        places = {
+            f"JUPYTER{name}_DIR": str(folder / name.strip("_").lower())
+            for name in ("_CONFIG", "_DATA", "_RUNTIME", "LAB_SETTINGS", "LAB_WORKSPACES")
+        }
+        for name, values in SETTINGS.items():
+            path = folder / "lab_settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        environment = os.environ | places | {"STEPE_LITE_CLAIMS": "collect", "OMP_NUM_THREADS": "1"}
+        with open(self.log, "w") as log:
+            self.server = subprocess.Popen(
+                [
+                    sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
+                    "--ip=127.0.0.1", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True",
+                    "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={self.files}",
+                ],
+                stdout=log, stderr=log, env=environment, cwd=folder,
+            )  # fmt: skip
+        self._wait_for_server()
+
+    def _wait_for_server(self):
+        end = time.monotonic() + 120
+        while time.monotonic() < end and self.server.poll() is None:
+            with contextlib.suppress(OSError):
+                return self.request("api/status")
+            time.sleep(0.3)
+        self.close()
+        raise RuntimeError(f"JupyterLab did not start:\n{self.log.read_text()[-3000:]}")
+
+    def request(self, path, method="GET"):
+        with urllib.request.urlopen(urllib.request.Request(f"{self.address}/{path}", method=method), timeout=30) as got:
+            return json.loads(got.read() or "null")
+
+    @contextlib.contextmanager
+    def open(self, path, width=1280, height=1000, **parameters):
+        """The notebook at `path` (a copy of it, shortened where `parameters` are given), closed with its kernel."""
+        path = Path(path)
+        if parameters:
+            nbformat.write(shortened(path, parameters), self.files / path.name)
+        else:
+            shutil.copy(path, self.files)
+        page = self.browser.new_page(viewport={"width": width, "height": height})
+        try:
+            page.goto(f"{self.address}/doc/tree/{path.name}?reset")
+            page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=120_000)
+            yield Notebook(page)
+        finally:
+            page.close()
+            for session in self.request("api/sessions"):
+                self.request(f"api/sessions/{session['id']}", "DELETE")
+
+    def close(self):
+        self.server.terminate()
+        try:
+            self.server.wait(20)
+        except subprocess.TimeoutExpired:
+            self.server.kill()
+
+
+class Notebook:
+    """A notebook in a page: `page` is Playwright's."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def run_all(self, limit=LIMIT):
+        """Run all cells and wait for the last, at most `limit` seconds."""
+        self.page.wait_for_function(
+            "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
+            timeout=120_000,
+        )
+        self.page.evaluate(
+            "() => { window.ran = undefined;"
+            " window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.ran = true; }) }"
+        )
+        self.page.wait_for_function("() => window.ran", timeout=1000 * limit)
+        self.page.wait_for_timeout(500)  # the last outputs are still being drawn
+
+    def errors(self):
+        """The text of every error output in the page."""
+        return self.page.locator('[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts()
+
+    def broken_boxes(self):
+        """The words of broken or missing widgets that the page shows."""
+        shown = "\n".join(self.page.locator(".jp-OutputArea").all_inner_texts())
+        return [words for words in BROKEN_BOXES if words in shown]
+
+    def pictures(self):
+        """How many pictures the page shows, inside and outside widgets."""
+        return self.page.locator(".jp-OutputArea img").count()

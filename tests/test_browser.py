@@ -1,0 +1,27 @@
+"""The notebooks in a real JupyterLab and a real browser, as a learner sees them."""
+
+import pytest
+
+from stepe_lite import course
+
+PATHS = sorted(course.folder().glob("[0-9]*.ipynb"))
+every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+SHORT = {"epochs": 25, "seeds": [0, 1]}  # the whole notebooks are run by papermill; here it is the page that counts
+
+
+@every_notebook
+def test_all_cells_run_without_an_error_or_a_broken_widget(lab, path):
+    with lab.open(path, **SHORT) as notebook:
+        notebook.run_all()
+        assert notebook.errors() == []
+        assert notebook.broken_boxes() == []
+        assert notebook.pictures() >= 2
+
+
+@every_notebook
+def test_the_saved_notebook_shows_pictures_and_no_broken_widget(lab, path):
+    with lab.open(path) as notebook:
+        notebook.page.wait_for_timeout(3000)  # a box that stays empty is replaced by an error after a moment
+        assert notebook.errors() == []
+        assert notebook.broken_boxes() == []
+        assert notebook.pictures() >= 2
