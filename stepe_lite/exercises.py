@@ -61,7 +61,9 @@ def number(value, what):
     try:
         return float("not a number" if isinstance(value, str) else value)
     except (TypeError, ValueError, RuntimeError):
-        raise Wrong(f"The answer is {value!r}, but should be {what}.") from None
+        said = repr(value)
+        said = said if len(said) < 60 else f"a {type(value).__name__} of several values"
+        raise Wrong(f"The answer is {said}, but should be {what}.") from None
 
 
 def near(value, wanted, tolerance=1e-5):

@@ -44,10 +44,12 @@ def estimate_fraction(data, model, *, warmup, seed=0, **settings):
     The losses recorded in the last of these epochs go to `loss_mixture`. `data`, `model`, `seed`, `settings` : as for
     `fit`; an nn.Module is trained in place. Returns the fraction, a float in [0, 1).
 
-    How far off it is, on digits (rates 0.1 to 0.4, 5 epochs): symmetric noise comes out up to 0.05 too high. It breaks
-    - where wrong labels agree with each other and are soon learned: a pair flip of 0.4 is taken for about 0.2;
-    - where there is no noise: the two humps are then easy and hard samples, and the hard ones are called wrong;
-    - after a warm-up too short for any class to be learned: after 1 epoch it says 0.8, whatever the noise.
+    How far off it is, on digits after 5 epochs (means over 3 seeds): symmetric noise of 0.1 to 0.4 comes out 0.03 to
+    0.05 too high. It breaks
+    - where wrong labels agree with each other and are soon learned: a pair flip of 0.4 is taken for 0.2, and
+      instance-dependent noise of 0.4 for anything from 0.2 to 0.45;
+    - where there is no noise: the two humps are then easy and hard samples, and 0.08 are called wrong;
+    - after a warm-up too short for the classes to be learned: after 1 epoch it says 0.65 to 0.9, whatever the noise.
     """
     settings = {"progress": False, **settings, "epochs": validate.whole("warmup", warmup, least=1), "seed": seed}
     return loss_mixture(fit(data, model, Everything(), **settings).losses[-1])[0]

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from .style import CLEAN, METHODS, MISLABELED, new_axes
+from .style import METHODS, new_axes
 
-KINDS = {"symmetric": (CLEAN, "o"), "pair flip": (MISLABELED, "s"), "instance-dependent": ("#CC79A7", "^")}
+KINDS = {"symmetric": ("#000000", "o"), "pair flip": ("#CC79A7", "s"), "instance-dependent": ("#56B4E9", "^")}
+COLOURS = METHODS["Step-E"], METHODS["Step-E, per class"]
 
 
 def sweep(values, xlabel, right=None, ax=None, label="test accuracy at the last epoch"):
@@ -25,14 +26,17 @@ def sweep(values, xlabel, right=None, ax=None, label="test accuracy at the last 
 
 
 def by_kind(runs, column="accuracy_last", ax=None, label="test accuracy at the last epoch (%)"):
-    """One row a kind of noise, one colour a method: `runs` has the columns kind, method and `column`; a dot a run."""
+    """One row a kind of noise, one colour a method, a dot a run, a tick at the mean.
+
+    `runs` has the columns kind, method (one of style.METHODS) and `column`.
+    """
     kinds = list(dict.fromkeys(runs.kind))
-    ax = new_axes(ax, (6, 0.5 * len(kinds) + 1.2))
+    ax = new_axes(ax, (7, 0.5 * len(kinds) + 1.2))
     for method, of_method in runs.groupby("method", sort=False):
-        colour, rows = METHODS.get(method), [kinds.index(kind) for kind in of_method.kind]
-        ax.plot(100 * of_method[column], rows, "o", color=colour, alpha=0.5, markersize=5)
+        colour, rows = METHODS[method], [kinds.index(kind) for kind in of_method.kind]
+        ax.plot(100 * of_method[column], rows, "o", color=colour, alpha=0.5, markersize=5, label=method)
         means = [100 * of_method.loc[of_method.kind == kind, column].mean() for kind in kinds]
-        ax.plot(means, range(len(kinds)), "|", color=colour, markersize=18, label=f"{method} (mean)")
+        ax.plot(means, range(len(kinds)), "|", color=colour, markersize=18)
     ax.set(yticks=range(len(kinds)), yticklabels=kinds, xlabel=label, ylim=(len(kinds) - 0.5, -0.5))
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
@@ -52,11 +56,11 @@ def estimates(found, ax=None):
 
 
 def lost_classes(shares, classes, rare=(), ax=None):
-    """Which share of each class is excluded, in bars: `shares` is a dict rule -> (k,); the classes `rare` are marked."""
+    """Excluded share of each class, in bars: `shares` is a dict of two rules -> (k,); the classes `rare` are marked."""
     ax = new_axes(ax, (max(6, 0.5 * len(classes) + 2), 3))
     at, width = np.arange(len(classes)), 0.8 / len(shares)
-    for i, (rule, share) in enumerate(shares.items()):
-        ax.bar(at + (i - (len(shares) - 1) / 2) * width, 100 * np.asarray(share), width, label=rule)
+    for i, ((rule, share), colour) in enumerate(zip(shares.items(), COLOURS)):
+        ax.bar(at + (i - (len(shares) - 1) / 2) * width, 100 * np.asarray(share), width, color=colour, label=rule)
     ax.set_xticks(at, [f"{name}\n(rare)" if c in rare else name for c, name in enumerate(classes)])
     ax.set(xlabel="clean class", ylabel="rightly labelled samples\nthat are excluded (%)", ylim=(0, 102))
     ax.legend(fontsize=8, loc="upper left")

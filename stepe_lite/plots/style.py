@@ -20,6 +20,11 @@ METHODS = {
     "self-paced": "#CC79A7",
     "one-shot": "#56B4E9",
     "Step-E": "#009E73",
+    "Step-E, estimated fraction": "#882255",
+    "Step-E, late start": "#882255",
+    "Step-E, moving average": "#117733",
+    "Step-E, soft": "#999933",
+    "Step-E, per class": "#332288",
     "oracle by removal": "#7F7F7F",
     "oracle by clean labels": "#7F7F7F",
 }
