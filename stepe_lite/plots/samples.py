@@ -36,7 +36,7 @@ def trajectories(data, history, index, columns=1):
     """The samples `index`: each image, and the loss on its given label by epoch. Grey: excluded. All on one scale."""
     rows = -(-len(index) // columns)
     figure, axes = new_figure(
-        rows, 2 * columns, (max(5.5, 2.9 * columns), 1.55 * rows + 0.4), width_ratios=[1, 2.2] * columns
+        rows, 2 * columns, (max(5.5, 2.9 * columns), 1.5 * rows + 0.6), width_ratios=[1, 2.2] * columns
     )
     top = float(np.nanmax(history.losses.numpy())) * 1.05
     for ax in axes.flat[2 * len(index) :]:
