@@ -102,6 +102,11 @@ def own(logits, labels):
     return logits.gather(1, labels[:, None])[:, 0]
 
 
+def by_mean_loss(losses, weights):
+    excluded = (weights[-1] == 0).nonzero().flatten()
+    return excluded[losses.mean(0)[excluded].argsort(descending=True)]
+
+
 EXERCISES = {
     "symmetric": (
         "my_symmetric",
@@ -215,6 +220,29 @@ EXERCISES = {
             lambda losses, labels, fraction: StepE(constant(fraction), per_class=labels)(-losses[None], 1),
             lambda losses, labels, fraction: StepE(constant(fraction / 2), per_class=labels)(losses[None], 1),
             lambda losses, labels, fraction: losses * StepE(constant(fraction), per_class=labels)(losses[None], 1),
+        ],
+    ),
+    "rank_suspects": (
+        "my_suspects",
+        [
+            lambda losses, weights: losses.mean(0).argsort(descending=True),
+            lambda losses, weights: (weights[-1] == 0).nonzero().flatten(),
+            lambda losses, weights: losses.mean(0)[weights[-1] == 0].argsort(descending=True),
+            lambda losses, weights: by_mean_loss(losses[-1:], weights),
+            lambda losses, weights: by_mean_loss(-losses, weights),
+            lambda losses, weights: by_mean_loss(losses, weights.amin(0, keepdim=True)),
+            lambda losses, weights: weights[-1] == 0,
+        ],
+    ),
+    "best_precision": ("my_best_precision", [0.08, 0.2, 1.0, 2.5, 40, 0.6, "0.4", float("nan")]),
+    "apply_decisions": (
+        "my_cleaned",
+        [
+            lambda labels, decisions: [decisions.get(i, label) or label for i, label in enumerate(labels.tolist())],
+            lambda labels, decisions: [decisions.get(i, c) for i, c in enumerate(labels) if decisions.get(i, c)],
+            lambda labels, decisions: [c for i, c in enumerate(labels) if decisions.get(i, c) is not None],
+            lambda labels, decisions: [c for c in decisions.values() if c is not None],
+            lambda labels, decisions: labels.index_put_((torch.tensor([2, 4]),), torch.tensor([0, 2]))[[0, 2, 4, 5]],
         ],
     ),
 }

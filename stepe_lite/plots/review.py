@@ -33,7 +33,7 @@ def suspect(data, history, sample):
     out = (history.weights[:, sample] == 0).numpy()
     extent = (-0.5, epochs - 0.5, 0, top)
     ax.imshow(out[None], cmap=ListedColormap(["white", "0.85"]), vmin=0, vmax=1, aspect="auto", extent=extent)
-    ax.plot(history.losses[:, sample], color="black")
+    ax.plot(history.losses[:, sample].numpy(), color="black")
     ax.grid(axis="x", visible=False)
     ax.set(xlabel="epoch (counted from 0); grey: excluded", ylabel="loss (nats)", ylim=(0, top))
     return figure
@@ -75,6 +75,6 @@ def guesses(shares, truth=None, ax=None):
 
 
 def _image(data, sample, ax):
-    pixels = data.images[sample]
-    ax.imshow(pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0), cmap="gray_r")
+    pixels = data.images[sample].permute(1, 2, 0).numpy()
+    ax.imshow(pixels[..., 0] if pixels.shape[2] == 1 else pixels, cmap="gray_r")
     ax.axis("off")

@@ -1,0 +1,339 @@
+"""The review of suspicious samples: who is listed, decisions and undo, the CSV file, and cleaned copies."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from stepe_lite import Dataset, History, KeepOnly, StepE, fit, folders, noise, schedules
+from stepe_lite.review import Review, suspicious
+
+CLASSES = ("ant", "bee", "cat")
+GIVEN = ["bee", "ant", "cat", "cat", "bee"]
+SAMPLES = [7, 2, 9, 0, 4]
+
+
+def table(files=False):
+    """Five rows, in an order that is not that of the samples."""
+    names = {"file": [f"{label}/{sample}.png" for label, sample in zip(GIVEN, SAMPLES)]} if files else {}
+    return pd.DataFrame(
+        names
+        | {
+            "given": GIVEN,
+            "suggested": ["ant", "cat", "bee", "cat", "ant"],
+            "confidence_given": [1 / 3, 0.1, 0.0, 1.0, np.nan],
+            "confidence_suggested": [2 / 3, 0.9, 1.0, 1.0, np.nan],
+            "last_loss": [9.0, 1e-12, 3.0, 0.1, np.nan],
+            "mean_loss": [8.0, 7.1, 6.0, 0.3, 0.2],
+            "times_excluded": [5, 4, 3, 2, 1],
+        },
+        index=pd.Index(SAMPLES, name="sample"),
+    )
+
+
+decisions = st.lists(st.tuples(st.sampled_from(SAMPLES), st.sampled_from([*CLASSES, None])), max_size=12)
+
+
+def decide(review, made):
+    for sample, label in made:
+        review.drop(sample) if label is None else review.relabel(sample, label)
+    return review
+
+
+# --- the table
+
+
+@pytest.fixture(scope="module")
+def run(digits):
+    noisy = digits.subset(300, seed=0).with_noise(noise.symmetric(0.1), seed=0)
+    return noisy, fit(noisy, "mlp", StepE(schedules.linear(3, 5, 0.2)), epochs=20, progress=False)
+
+
+def test_the_table_lists_the_samples_that_the_last_epoch_excluded_by_mean_loss(run):
+    data, history = run
+    found = suspicious(data, history)
+    assert set(found.index) == set((history.weights[-1] == 0).nonzero().flatten().tolist())
+    assert len(found) == 60 and found.index.name == "sample"
+    np.testing.assert_allclose(found.mean_loss, history.losses.mean(0)[found.index], rtol=1e-5)
+    assert found.mean_loss.is_monotonic_decreasing
+    assert found.times_excluded.tolist() == (history.weights[:, found.index] == 0).sum(0).tolist()
+    assert found.given.tolist() == [data.classes[label] for label in data.labels[found.index]]
+    assert data.is_mislabeled[found.index[:20]].float().mean() > 0.8
+
+
+def test_suggestion_and_confidence_are_what_the_network_says_in_evaluation_mode(run):
+    data, history = run
+    network = torch.nn.Sequential(torch.nn.Dropout(0.9), history.model).train()
+    found = suspicious(data, replace(history, model=network))
+    pixels = data.images.float()
+    normal = (pixels - pixels.mean()) / pixels.std(correction=0)
+    with torch.no_grad():
+        says = history.model(normal).softmax(1)[found.index]
+    assert found.suggested.tolist() == [data.classes[c] for c in says.argmax(1)]
+    np.testing.assert_allclose(found.confidence_suggested, says.amax(1), atol=1e-4)
+    at_given = says.gather(1, data.labels[found.index][:, None])[:, 0]
+    np.testing.assert_allclose(found.confidence_given, at_given, atol=1e-4)
+    assert network.training
+
+
+def test_file_names_come_along(run):
+    data, history = run
+    found = suspicious(data, history, [f"file {i}" for i in range(len(data))])
+    assert found.columns[0] == "file"
+    assert found.file.tolist() == [f"file {i}" for i in found.index]
+
+
+def test_no_table_without_a_network_or_for_other_data(run, tmp_path):
+    data, history = run
+    history.save(tmp_path / "run.npz")
+    with pytest.raises(ValueError, match="history has no model"):
+        suspicious(data, History.load(tmp_path / "run.npz"))
+    with pytest.raises(ValueError, match="history is of 300 samples, but data has 299"):
+        suspicious(data.subset(299, seed=0), history)
+    with pytest.raises(ValueError, match="files has 1 names, but there are 300 samples"):
+        suspicious(data, history, ["a.png"])
+
+
+def test_where_nothing_is_excluded_nothing_is_suspicious(run):
+    data, _ = run
+    history = fit(data, "mlp", KeepOnly(torch.ones(300, dtype=torch.bool)), epochs=1, progress=False)
+    assert len(suspicious(data, history)) == 0
+
+
+# --- decisions
+
+
+def test_keep_relabel_and_drop():
+    review = Review(table(), CLASSES)
+    review.keep(9)
+    review.relabel(7, "ant")
+    review.drop(4)
+    assert review.decisions == {9: "cat", 7: "ant", 4: None}
+    assert review.waiting == [2, 0]
+    found = review.as_table()
+    assert found.decision.tolist() == ["relabel", "", "keep", "", "drop"]
+    assert found.label.tolist() == ["ant", "", "cat", "", ""]
+    assert found.turn.tolist() == [2, 0, 1, 0, 3]
+    assert "decision" not in review.table
+
+
+def test_what_is_no_row_or_no_class_is_refused_and_not_noted():
+    review = Review(table(), CLASSES)
+    for wrong in (lambda: review.keep(1), lambda: review.drop(1), lambda: review.relabel(1, "ant")):
+        with pytest.raises(ValueError, match="sample is 1, which is not in the table of 5 rows"):
+            wrong()
+    with pytest.raises(ValueError, match=r"label is 'an', but must be one of 'ant', 'bee', 'cat'. Did you mean 'ant'"):
+        review.relabel(7, "an")
+    assert review.log == []
+
+
+@given(decisions, decisions)
+def test_undo_restores_what_was_before(first, later):
+    review = decide(Review(table(), CLASSES), first)
+    before, waiting = review.decisions, review.waiting
+    decide(review, later)
+    undone = [review.undo() for _ in later]
+    assert undone == [sample for sample, _ in reversed(later)]
+    assert (list(review.decisions.items()), review.waiting) == (list(before.items()), waiting)
+
+
+def test_undo_without_a_decision_does_nothing():
+    assert Review(table(), CLASSES).undo() is None
+
+
+# --- the CSV file
+
+
+@pytest.mark.parametrize("files", [False, True])
+@given(made=decisions)
+def test_a_review_can_be_written_and_taken_up_again(tmp_path_factory, files, made):
+    path = tmp_path_factory.mktemp("csv") / "review.csv"
+    review = decide(Review(table(files), CLASSES), made)
+    review.to_csv(path)
+    again = Review.from_csv(path, CLASSES)
+    pd.testing.assert_frame_equal(again.as_table(), review.as_table())
+    assert list(again.decisions.items()) == list(review.decisions.items())
+    assert [again.undo() for _ in review.decisions] == list(reversed(review.decisions))
+
+
+def test_class_and_file_names_that_look_like_something_else_survive(tmp_path):
+    names = ("1", "None", "nan", "a,b", 'say "x"')
+    odd = table(files=True).assign(given=list(names), suggested=list(reversed(names)))
+    odd.loc[7, "file"] = "1/line\nbreak.png"
+    review = Review(odd, names)
+    for sample, label in zip(SAMPLES, reversed(names)):
+        review.relabel(sample, label)
+    review.to_csv(tmp_path / "odd.csv")
+    pd.testing.assert_frame_equal(Review.from_csv(tmp_path / "odd.csv", names).as_table(), review.as_table())
+
+
+def test_a_spreadsheet_may_add_decisions(tmp_path):
+    Review(table(), CLASSES).to_csv(tmp_path / "review.csv")
+    rows = pd.read_csv(tmp_path / "review.csv", dtype=str, keep_default_na=False)
+    rows.loc[0, ["decision", "label", "turn"]] = ["relabel", "cat", ""]
+    rows.loc[3, "decision"] = "drop"
+    rows.to_csv(tmp_path / "changed.csv", index=False)
+    assert Review.from_csv(tmp_path / "changed.csv", CLASSES).decisions == {7: "cat", 0: None}
+
+
+def test_what_is_no_review_is_refused(tmp_path):
+    review = Review(table(), CLASSES)
+    review.relabel(7, "cat")
+    review.to_csv(tmp_path / "review.csv")
+    with pytest.raises(ValueError, match="label is 'cat', but must be one of 'ant', 'bee'"):
+        Review.from_csv(tmp_path / "review.csv", ("ant", "bee"))
+    text = (tmp_path / "review.csv").read_text()
+    (tmp_path / "review.csv").write_text(text.replace("relabel", "rename"))
+    with pytest.raises(ValueError, match="decision is 'rename', but must be one of 'keep', 'relabel', 'drop'"):
+        Review.from_csv(tmp_path / "review.csv", CLASSES)
+    (tmp_path / "review.csv").write_text(text.replace("turn", "tour"))
+    with pytest.raises(ValueError, match=r"no table of Review.to_csv: no column 'turn'"):
+        Review.from_csv(tmp_path / "review.csv", CLASSES)
+    with pytest.raises(FileNotFoundError):
+        Review.from_csv(tmp_path / "nowhere.csv", CLASSES)
+
+
+# --- a cleaned Dataset
+
+
+def animals():
+    """Ten samples whose labels agree with the table; image i is i everywhere."""
+    labels = torch.tensor([2, 0, 0, 1, 1, 2, 0, 1, 2, 2])
+    images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(10, 1, 4, 4).clone()
+    return Dataset.from_arrays(images, labels, classes=CLASSES, clean_labels=labels.flip(0), name="animals")
+
+
+@given(decisions)
+def test_the_cleaned_data_have_the_decided_labels_and_the_original_stays_as_it_is(made):
+    data, review = animals(), decide(Review(table(), CLASSES), made)
+    cleaned, decided = review.cleaned(data), review.decisions
+    wanted = {i: decided.get(i, CLASSES[data.labels[i]]) for i in range(10)}
+    wanted = {i: label for i, label in wanted.items() if label is not None}
+    assert cleaned.images[:, 0, 0, 0].tolist() == list(wanted)
+    assert [CLASSES[label] for label in cleaned.labels] == list(wanted.values())
+    assert cleaned.clean_labels.tolist() == data.clean_labels[list(wanted)].tolist()
+    assert data.labels.tolist() == animals().labels.tolist() and len(data) == 10
+
+
+def test_other_data_than_the_reviewed_are_refused():
+    review = Review(table(), CLASSES)
+    review.drop(9)
+    with pytest.raises(ValueError, match="sample 9 is another than in the reviewed table"):
+        review.cleaned(animals().subset(9, seed=0))
+    with pytest.raises(ValueError, match="sample 9 is another than in the reviewed table"):
+        review.cleaned(replace(animals(), labels=torch.tensor([2, 0, 0, 1, 1, 2, 0, 1, 2, 1])))
+
+
+def test_a_class_that_would_be_empty_is_refused():
+    data = Dataset.from_arrays(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), [0, 1], classes=CLASSES[:2])
+    review = Review(table().rename(index={2: 0, 0: 2}), CLASSES[:2])
+    review.drop(0)
+    with pytest.raises(ValueError, match="labels has no samples of class 'ant'"):
+        review.cleaned(data)
+
+
+# --- a cleaned folder
+
+
+def make_folder(folder):
+    """Ten images whose classes agree with the table, and a file that is no image; image i is all i."""
+    for i, label in enumerate(animals().labels):
+        path = folder / CLASSES[label] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), i).save(path)
+    (folder / "ant" / "notes.txt").write_text("none")
+    return folder
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_image_files_are_in_the_order_of_from_folder(tmp_path):
+    files = folders.image_files(make_folder(tmp_path / "mine"))
+    assert files == [
+        f"{c}/{i}.png" for c, numbers in (("ant", "126"), ("bee", "347"), ("cat", "0589")) for i in numbers
+    ]
+    data = Dataset.from_folder(tmp_path / "mine")
+    assert [f"{data.classes[c]}/{image[0, 0, 0]}.png" for c, image in zip(data.labels, data.images)] == files
+
+
+@given(decisions)
+def test_the_copied_folder_is_right_and_the_original_untouched(tmp_path_factory, made):
+    place = tmp_path_factory.mktemp("folders")
+    source = make_folder(place / "mine")
+    before = contents(source)
+    review = decide(Review(table(files=True), CLASSES), made)
+    review.copy_folder(source, place / "cleaned")
+    wanted = {}
+    for file, image in before.items():
+        label = (
+            review.decisions.get(int(file[4]))
+            if file.endswith("png") and int(file[4]) in review.decisions
+            else file[:3]
+        )
+        if file.endswith("png") and label is not None:
+            wanted[label + file[3:]] = image
+    assert contents(place / "cleaned") == wanted
+    assert contents(source) == before
+    assert sorted(path.name for path in place.iterdir()) == ["cleaned", "mine"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["1.png", "1_2.png", "A.png", "a.png", "d/1.png"])),
+             unique=True, min_size=1),
+    st.lists(st.sampled_from(["a", "b", "c", None]), min_size=15, max_size=15),
+)  # fmt: skip
+def test_no_two_images_go_to_the_same_place(names, labels):
+    files = [f"{label}/{name}" for label, name in names] + ["a/stay.png", "b/stay.png", "c/stay.png"]
+    decided = dict(zip(files[:-3], labels))
+    places = folders._places(files, decided)
+    assert set(places) == {file for file in files if decided.get(file, "") is not None}
+    for file, place in places.items():
+        assert place.split("/")[0] == decided.get(file, file[0])
+        assert place == file or decided[file] != file[0]
+    moved = [place.casefold() for file, place in places.items() if place != file]
+    stayed = {place.casefold() for file, place in places.items() if place == file}
+    assert len(set(moved)) == len(moved) and not stayed & set(moved)
+
+
+def test_nothing_is_overwritten_and_nothing_half_written_stays(tmp_path, monkeypatch):
+    source = make_folder(tmp_path / "mine")
+    (tmp_path / "there").mkdir()
+    with pytest.raises(FileExistsError, match="there' exists already, and nothing is overwritten"):
+        folders.copy(source, tmp_path / "there", {})
+    with pytest.raises(ValueError, match="which lies in source"):
+        folders.copy(source, source / "cleaned", {})
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(folders.shutil, "copy2", full)
+    with pytest.raises(OSError, match="no space left"):
+        folders.copy(source, tmp_path / "cleaned", {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "there"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({"ant/5.png": "bee"}, "source has no image 'ant/5.png'"),
+        ({"ant/1.png": "../bee"}, "label is '../bee', but must be one of 'ant', 'bee', 'cat'"),
+        ({f"ant/{i}.png": None for i in (1, 2, 6)}, "class 'ant' would be left without images"),
+    ],
+)
+def test_labels_that_do_not_fit_the_folder_are_refused_before_anything_is_written(tmp_path, labels, said):
+    make_folder(tmp_path / "mine")
+    with pytest.raises(ValueError, match=said):
+        folders.copy(tmp_path / "mine", tmp_path / "cleaned", labels)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_review_without_files_cannot_be_copied(tmp_path):
+    with pytest.raises(ValueError, match=r'no column "file": pass files=folders.image_files'):
+        Review(table(), CLASSES).copy_folder(make_folder(tmp_path / "mine"), tmp_path / "cleaned")

@@ -1,0 +1,103 @@
+"""The widget for looking through suspicious samples: what the buttons do, without a browser."""
+
+import pytest
+
+from stepe_lite import StepE, fit, noise, schedules
+from stepe_lite.review import Review, suspicious
+from stepe_lite.widgets.reviewer import Reviewer
+
+
+@pytest.fixture(scope="module")
+def run(digits):
+    data = digits.subset(300, seed=0).with_noise(noise.symmetric(0.1), seed=0)
+    history = fit(data, "mlp", StepE(schedules.linear(2, 3, 0.2)), epochs=8, progress=False)
+    return data, history, suspicious(data, history).head(4)
+
+
+@pytest.fixture
+def reviewer(run, tmp_path):
+    data, history, table = run
+    return Reviewer(data, history, Review(table, data.classes), tmp_path / "review.csv")
+
+
+def shown(reviewer):
+    return reviewer.sample, reviewer.status.value.split(" reviewed")[0], reviewer.label.value
+
+
+def test_it_begins_with_the_most_suspicious_sample_and_its_suggestion(reviewer):
+    table = reviewer.review.table
+    assert shown(reviewer) == (table.index[0], "0 of 4", table.suggested.iloc[0])
+    assert f"given <b>{table.given.iloc[0]}</b>" in reviewer.facts.value
+    assert bytes(reviewer.picture.value).startswith(b"\x89PNG")
+    assert reviewer.undo.disabled and not reviewer.keep.disabled
+
+
+def test_each_button_decides_and_shows_the_next_sample(reviewer):
+    review = reviewer.review
+    first, second, third, fourth = review.table.index
+    before = reviewer.picture.value
+    reviewer.keep.click()
+    assert review.decisions == {first: review.table.given[first]}
+    assert reviewer.sample == second and reviewer.picture.value != before
+    reviewer.relabel.click()
+    assert review.decisions[second] == review.table.suggested[second]
+    reviewer.label.value = "7"
+    reviewer.relabel.click()
+    assert review.decisions[third] == "7"
+    assert shown(reviewer) == (fourth, "3 of 4", review.table.suggested[fourth])
+    reviewer.drop.click()
+    assert review.decisions[fourth] is None
+
+
+def test_undo_brings_the_sample_back(reviewer):
+    first, second = reviewer.review.table.index[:2]
+    reviewer.keep.click()
+    reviewer.drop.click()
+    reviewer.undo.click()
+    assert shown(reviewer)[:2] == (second, "1 of 4")
+    reviewer.undo.click()
+    assert shown(reviewer)[:2] == (first, "0 of 4")
+    assert reviewer.undo.disabled and reviewer.review.log == []
+
+
+def test_it_ends_cleanly_and_can_be_reopened_by_undo(reviewer):
+    for button in (reviewer.keep, reviewer.relabel, reviewer.relabel, reviewer.drop):
+        button.click()
+    assert reviewer.sample is None and reviewer.status.value == "4 of 4 reviewed"
+    assert "1 × keep, 2 × relabel, 1 × drop" in reviewer.facts.value
+    assert all(control.disabled for control in (reviewer.keep, reviewer.relabel, reviewer.drop, reviewer.label))
+    assert reviewer.picture.layout.visibility == "hidden"
+    reviewer.undo.click()
+    assert reviewer.sample == reviewer.review.table.index[3]
+    assert reviewer.picture.layout.visibility == "visible" and not reviewer.keep.disabled
+
+
+def test_export_writes_the_decisions_and_a_new_reviewer_takes_them_up(reviewer, run):
+    data, history, table = run
+    reviewer.keep.click()
+    reviewer.label.value = "3"
+    reviewer.export.click()
+    assert reviewer.status.value == "1 of 4 reviewed; written to review.csv"
+    assert reviewer.label.value == "3"
+    again = Reviewer(data, history, Review.from_csv(reviewer.path, data.classes), reviewer.path)
+    assert shown(again) == (table.index[1], "1 of 4", table.suggested.iloc[1])
+
+
+def test_an_error_of_a_button_is_told_and_changes_nothing(reviewer, capfd):
+    reviewer.path = reviewer.path / "no folder" / "review.csv"
+    reviewer.export.click()
+    told = capfd.readouterr()
+    assert "no folder" in told.out + told.err
+    assert reviewer.status.value == "0 of 4 reviewed"
+
+
+def test_a_table_without_rows_has_nothing_to_review(run, tmp_path):
+    data, history, table = run
+    reviewer = Reviewer(data, history, Review(table.head(0), data.classes), tmp_path / "review.csv")
+    assert reviewer.sample is None and reviewer.status.value == "0 of 0 reviewed"
+
+
+def test_names_are_shown_as_they_are(run, tmp_path):
+    data, history, table = run
+    review = Review(table.assign(file="<b>&.png"), data.classes)
+    assert "&lt;b&gt;&amp;.png" in Reviewer(data, history, review, tmp_path / "review.csv").facts.value
