@@ -25,3 +25,17 @@ def test_the_saved_notebook_shows_pictures_and_no_broken_widget(lab, path):
         assert notebook.errors() == []
         assert notebook.broken_boxes() == []
         assert notebook.pictures() >= 2
+
+
+def test_in_05_a_sample_is_looked_up(lab):
+    with lab.open(course.find("05"), **SHORT) as notebook:
+        notebook.run_all()
+        number, facts = notebook.page.locator(".widget-text input[type=number]"), notebook.page.locator(".widget-html")
+        before = notebook.page.locator(".widget-image").get_attribute("src")
+        number.fill("42")
+        number.press("Enter")
+        facts.get_by_role("rowheader", name="42", exact=True).wait_for()
+        number.press("ArrowUp")
+        facts.get_by_role("rowheader", name="43", exact=True).wait_for()
+        assert notebook.page.locator(".widget-image").get_attribute("src") != before
+        assert notebook.errors() == []
