@@ -1,6 +1,7 @@
 """Every picture of the course: functions that take results and return a matplotlib Axes, or a Figure of several."""
 
 from .exclusion import exclusion, schedules
+from .explorer import Explorer, explorer
 from .failures import by_kind, estimates, lost_classes, sweep
 from .noise import boundaries, boundary, gallery, transition, transitions
 from .review import found, guesses, suspect, suspects
@@ -9,8 +10,8 @@ from .samples import detection, ledger, retention, trajectories
 from .style import CLEAN, GROUPS, METHODS, MISLABELED
 
 __all__ = [
-    "CLEAN", "GROUPS", "METHODS", "MISLABELED", "accuracies", "boundaries", "boundary", "by_kind", "curves",
-    "detection", "estimates", "exclusion", "found", "gallery", "guesses", "ledger", "line", "loss_by_group",
+    "CLEAN", "Explorer", "GROUPS", "METHODS", "MISLABELED", "accuracies", "boundaries", "boundary", "by_kind", "curves",
+    "detection", "estimates", "exclusion", "explorer", "found", "gallery", "guesses", "ledger", "line", "loss_by_group",
     "loss_histograms", "loss_panels", "lost_classes", "retention", "schedules", "spread", "suspect", "suspects",
     "sweep", "trajectories", "transition", "transitions", "validation",
 ]  # fmt: skip

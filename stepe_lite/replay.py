@@ -1,0 +1,31 @@
+"""What would this rule have done? Rules are pure, so they can be asked about losses that were recorded without them."""
+
+import pandas as pd
+import torch
+
+
+def replay(rule, losses):
+    """The weights that `rule` gives at every epoch to recorded `losses` (epochs, n): float32 (epochs, n).
+
+    On the losses of a run with this very rule they are the weights of that run. On those of another run they are a
+    "what if" and no training: there, no loss reacts to the exclusion.
+    """
+    return torch.stack([rule(losses[:epoch], epoch) for epoch in range(len(losses))])
+
+
+def outcome(weights, is_mislabeled):
+    """A row an epoch of what `weights` (epochs, n) do to samples of which those in `is_mislabeled` bool (n,) are wrong.
+
+    A sample is excluded where its weight is below 0.5. Columns:
+    clean, mislabeled : excluded samples that are rightly and wrongly labelled, as shares of all samples
+    precision, recall : mislabeled among excluded, excluded among mislabeled; NaN where undefined
+    """
+    excluded, n = weights < 0.5, weights.shape[1]
+    caught, out = (excluded & is_mislabeled).sum(1).double(), excluded.sum(1).double()
+    table = {
+        "clean": (out - caught) / n,
+        "mislabeled": caught / n,
+        "precision": caught / out,  # 0 / 0 is NaN
+        "recall": caught / is_mislabeled.sum(),
+    }
+    return pd.DataFrame({name: column.numpy() for name, column in table.items()}).rename_axis("epoch")

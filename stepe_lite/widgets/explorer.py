@@ -1,0 +1,121 @@
+"""Design a schedule: sliders, what the rule would exclude, and a button that trains with it."""
+
+import ipywidgets
+import pandas as pd
+
+from .. import plots, schedules
+from ..rules import StepE
+from ..training import fit
+
+SHAPES = [name for name in schedules.names() if name != "constant"]  # that is any shape with a ramp of 0 epochs
+WIDE = {"description_width": "130px"}
+
+
+def make_rule(shape, warmup, ramp, final, temperature=None):
+    """The rule of these settings: StepE with `schedules.<shape>(warmup, ramp, final)`; no temperature = hard."""
+    return StepE(getattr(schedules, shape)(warmup, ramp, final), soft=temperature)
+
+
+def settings_of(rule):
+    """The settings of a StepE in a learner's words."""
+    schedule = rule.schedule
+    how = "hard" if rule.soft is None else f"soft, {rule.soft:.2g} nats"
+    return f"{schedule.shape}, warm-up {schedule.warmup}, ramp {schedule.ramp}, final {schedule.final:.0%}, {how}"
+
+
+def describe(table):
+    """The last epoch of a `replay.outcome` in words."""
+    last = table.iloc[-1]
+    excluded, precision, recall = last.clean + last.mislabeled, _percent(last.precision), _percent(last.recall)
+    return f"Last epoch, replayed: {_percent(excluded)} excluded, precision {precision}, recall {recall}"
+
+
+class ScheduleExplorer(ipywidgets.VBox):
+    """Sliders for a Step-E rule, `plots.explorer` of it on recorded losses, and real training behind a button.
+
+    data : Dataset with known clean labels
+    runs : dict name -> History on that data, shown on the leaderboard. The losses of the first are those replayed, and
+        its settings (epochs, seed, optimiser, …) are those of the button.
+    model : what to train, as for `fit`
+    rule : the StepE to start with
+
+    By keyboard: Tab and Shift+Tab go from one control to the next, the arrow keys move a slider, the space bar presses
+    the button.
+    """
+
+    def __init__(self, data, runs, model, rule):
+        self.data, self.model, self.first = data, model, next(iter(runs.values()))
+        self.board = pd.concat([_row(name, "", history) for name, history in runs.items()])
+        self.drawing = plots.Explorer(self.first.losses, data.is_mislabeled)
+        self._controls(rule, epochs=len(self.first.losses))
+        self.picture = ipywidgets.Image(format="png", layout={"width": "100%", "max_width": "1100px"})
+        self.facts = ipywidgets.Label()
+        self.train = ipywidgets.Button(description="Train with these settings", layout={"width": "220px"})
+        self.train.on_click(self._train)
+        self.leaderboard, self.output = ipywidgets.HTML(), ipywidgets.Output()
+        below = ipywidgets.HBox([self.train, self.facts], layout={"flex_flow": "row wrap"})
+        super().__init__([self.controls, self.picture, below, self.leaderboard, self.output])
+        self._show()
+        self._list()
+
+    def _controls(self, rule, epochs):
+        schedule, long = rule.schedule, {"width": "330px"}
+        self.shape = ipywidgets.Dropdown(options=SHAPES, value=schedule.shape, description="shape")
+        self.warmup = ipywidgets.IntSlider(schedule.warmup, 0, epochs, description="warm-up (epochs)")
+        self.ramp = ipywidgets.IntSlider(schedule.ramp, 0, epochs, description="ramp (epochs)")
+        self.final = ipywidgets.IntSlider(round(100 * schedule.final), 0, 95, description="final fraction (%)")
+        self.soft = ipywidgets.Checkbox(rule.soft is not None, description="soft weights", style=WIDE, layout=long)
+        self.temperature = ipywidgets.FloatLogSlider(
+            rule.soft or 0.5, min=-2, max=1, step=0.1, description="temperature (nats)", readout_format=".2f"
+        )
+        rows = [self.shape, self.soft, self.warmup, self.temperature, self.ramp, self.final]
+        for control in rows:
+            control.style, control.layout = WIDE, long
+            control.observe(self._show, "value")
+        self.controls = ipywidgets.HBox(rows, layout={"flex_flow": "row wrap", "max_width": "720px"})
+
+    @property
+    def rule(self):
+        """The StepE that the controls show."""
+        temperature = self.temperature.value if self.soft.value else None
+        return make_rule(self.shape.value, self.warmup.value, self.ramp.value, self.final.value / 100, temperature)
+
+    def _show(self, change=None):
+        with self.output:
+            self.temperature.disabled = not self.soft.value
+            self.drawing.update(self.rule)
+            self.picture.value, self.facts.value = self.drawing.png(), describe(self.drawing.table)
+
+    def _train(self, button):
+        with self.output:
+            self.output.clear_output()
+            button.disabled, words, button.description = True, button.description, "training …"
+            try:
+                rule, same = (
+                    self.rule,
+                    ("batch_size", "lr", "weight_decay", "optimizer", "lr_schedule", "augment", "seed"),
+                )
+                settings = {name: self.first.config[name] for name in same}
+                history = fit(self.data, self.model, rule, epochs=len(self.first.losses), progress=False, **settings)
+                tries = self.board.method.str.startswith("try").sum() + 1
+                self.board = pd.concat([self.board, _row(f"try {tries}", settings_of(rule), history)])
+                self._list()
+            finally:
+                button.disabled, button.description = False, words
+
+    def _list(self):
+        board = self.board.sort_values("test accuracy, last epoch", ascending=False, kind="stable")
+        percent = dict.fromkeys(["test accuracy, last epoch", "precision", "recall"], _percent)
+        self.leaderboard.value = board.to_html(index=False, formatters={**percent, "seconds": "{:.1f}".format})
+
+
+def _row(method, settings, history):
+    last = history.log.iloc[-1]
+    return pd.DataFrame({
+        "method": [method], "settings": [settings], "test accuracy, last epoch": [last.test_accuracy],
+        "precision": [last.precision], "recall": [last.recall], "seconds": [history.log.seconds.sum()],
+    })  # fmt: skip
+
+
+def _percent(share):
+    return "–" if pd.isna(share) else f"{100 * share:.1f} %"
