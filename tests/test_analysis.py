@@ -70,14 +70,14 @@ def test_sample_table_of_another_data_set_is_refused():
 
 
 def test_by_class_by_hand():
-    table = analysis.by_class(DATA, torch.tensor([0, 1, 0, 1, 1, 0]).bool())
+    table = analysis.by_class(DATA, torch.tensor([0, 1, 0, 1, 0, 0]).bool())
     assert list(table.index) == ["class 0", "class 1", "class 2"]
     assert table.samples.tolist() == [2, 2, 2]
     assert table.mislabeled.tolist() == [0, 1, 1]
-    assert table.excluded.tolist() == [1, 2, 0]
-    np.testing.assert_equal(table.precision.tolist(), [0, 0.5, np.nan])
+    assert table.excluded.tolist() == [1, 1, 0]
+    np.testing.assert_equal(table.precision.tolist(), [0, 1, np.nan])
     np.testing.assert_equal(table.recall.tolist(), [np.nan, 1, 0])
-    assert table.retention.tolist() == [0.5, 0, 1]
+    assert table.retention.tolist() == [0.5, 1, 1]  # of the rightly labelled: samples 0 and 3, 4, 2
 
 
 def test_by_pair_by_hand():
@@ -134,7 +134,7 @@ def test_detection_needs_both_kinds_of_samples():
 
 
 class _Sums(torch.nn.Module):
-    """Logits that are easy to know: the sum of the pixels, its negative, and 0. Random in training mode."""
+    """Logits that are easy to know: the sum of the pixels, its negative, and 0, all less 300. Random in training mode."""
 
     def __init__(self):
         super().__init__()
@@ -143,7 +143,7 @@ class _Sums(torch.nn.Module):
     def forward(self, x):
         total = self.unit * x.sum((1, 2, 3))
         noise = torch.rand(()) if self.training else 0
-        return torch.stack([total, -total, 0 * total], 1) + noise
+        return torch.stack([total, -total, 0 * total], 1) - 300 + noise
 
 
 def test_margins_by_hand_and_the_model_is_left_in_its_mode():
