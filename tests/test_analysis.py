@@ -134,7 +134,7 @@ def test_detection_needs_both_kinds_of_samples():
 
 
 class _Sums(torch.nn.Module):
-    """Logits that are easy to know: the sum of the pixels, its negative, and 0, all less 300. Random in training mode."""
+    """Logits that are easy to know: sum of the pixels, its negative, and 0, all less 300. Random in training mode."""
 
     def __init__(self):
         super().__init__()
