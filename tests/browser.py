@@ -39,6 +39,7 @@ def shortened(path, parameters):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     notebook.metadata.pop("widgets", None)
+    notebook.metadata["papermill"] = {}  # papermill notes the parameters there
     known = course.parameters_of(path)
     return parameterize_notebook(notebook, {name: value for name, value in parameters.items() if name in known})
 
