@@ -8,6 +8,7 @@ from ..rules import StepE
 from ..training import fit
 
 SHAPES = [name for name in schedules.names() if name != "constant"]  # that is any shape with a ramp of 0 epochs
+SAME = ("batch_size", "lr", "weight_decay", "optimizer", "lr_schedule", "augment", "seed")
 WIDE = {"description_width": "130px"}
 
 
@@ -106,7 +107,9 @@ class ScheduleExplorer(ipywidgets.VBox):
     def _list(self):
         board = self.board.sort_values("test accuracy, last epoch", ascending=False, kind="stable")
         percent = dict.fromkeys(["test accuracy, last epoch", "precision", "recall"], _percent)
-        self.leaderboard.value = board.to_html(index=False, formatters={**percent, "seconds": "{:.1f}".format})
+        self.leaderboard.value = board.to_html(
+            index=False, na_rep="–", formatters=percent | {"seconds": "{:.1f}".format}
+        )
 
 
 def _row(method, settings, history):

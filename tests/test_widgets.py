@@ -1,0 +1,163 @@
+"""The schedule explorer without a browser: setting a value in code fires the callbacks, as a learner's hand would."""
+
+import ipywidgets
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepe_lite import Everything, StepE, fit, noise, plots, schedules
+from stepe_lite.analysis import precision_recall
+from stepe_lite.replay import outcome, replay
+from stepe_lite.widgets import explorer
+from stepe_lite.widgets.explorer import ScheduleExplorer
+
+EPOCHS = 8
+START = StepE(schedules.linear(warmup=2, ramp=3, final=0.4))
+
+
+@pytest.fixture(scope="module")
+def data(digits):
+    return digits.subset(300, seed=0).with_noise(noise.symmetric(0.4), seed=0)
+
+
+@pytest.fixture(scope="module")
+def standard(data):
+    return fit(data, "mlp", Everything(), epochs=EPOCHS, seed=3, lr=0.02, progress=False)
+
+
+@pytest.fixture
+def widget(data, standard):
+    return ScheduleExplorer(data, {"standard": standard}, "mlp", START)
+
+
+def board(widget):
+    return widget.board.set_index("method")
+
+
+# --- replay and outcome
+
+
+def test_a_replay_on_the_losses_of_its_own_run_is_that_run(data):
+    history = fit(data, "mlp", START, epochs=EPOCHS, seed=0, progress=False)
+    weights = replay(START, history.losses)
+    assert torch.equal(weights, history.weights)
+    found = outcome(weights, data.is_mislabeled)
+    for column in ("precision", "recall"):
+        assert found[column].tolist() == pytest.approx(history.log[column].tolist(), nan_ok=True)
+    assert (found.clean + found.mislabeled).tolist() == pytest.approx(history.log.excluded_fraction.tolist())
+
+
+def test_outcome_by_hand():
+    weights = torch.tensor([[1.0, 1, 1, 1, 1], [0, 1, 1, 1, 1], [0, 0.4, 0, 0.5, 1]])
+    found = outcome(weights, torch.tensor([True, False, True, False, False]))
+    assert found.clean.tolist() == pytest.approx([0, 0, 0.2])
+    assert found.mislabeled.tolist() == pytest.approx([0, 0.2, 0.4])
+    assert found.precision.tolist() == pytest.approx([float("nan"), 1, 2 / 3], nan_ok=True)
+    assert found.recall.tolist() == pytest.approx([0, 0.5, 1])
+
+
+@given(st.data())
+def test_outcome_is_precision_and_recall_of_every_epoch(draw):
+    epochs, n = draw.draw(st.integers(1, 4)), draw.draw(st.integers(1, 12))
+    bits = st.lists(st.booleans(), min_size=n, max_size=n)
+    excluded = torch.tensor([draw.draw(bits) for _ in range(epochs)])
+    wrong = torch.tensor(draw.draw(bits))
+    found = outcome((~excluded).float(), wrong)
+    for epoch in range(epochs):
+        expected = precision_recall(excluded[epoch], wrong)
+        assert found.loc[epoch, ["precision", "recall"]].tolist() == pytest.approx(expected, nan_ok=True)
+        assert found.clean[epoch] + found.mislabeled[epoch] == pytest.approx(excluded[epoch].double().mean().item())
+
+
+# --- sliders
+
+
+@pytest.mark.parametrize(
+    "name, value, rule",
+    [
+        ("shape", "staircase", StepE(schedules.staircase(2, 3, 0.4))),
+        ("warmup", 5, StepE(schedules.linear(5, 3, 0.4))),
+        ("ramp", 0, StepE(schedules.linear(2, 0, 0.4))),
+        ("final", 70, StepE(schedules.linear(2, 3, 0.7))),
+        ("soft", True, StepE(schedules.linear(2, 3, 0.4), soft=0.5)),
+    ],
+)
+def test_every_control_sets_the_rule_the_words_and_the_picture(widget, data, standard, name, value, rule):
+    before = widget.picture.value
+    getattr(widget, name).value = value
+    assert widget.rule == rule
+    table = outcome(replay(rule, standard.losses), data.is_mislabeled)
+    pd.testing.assert_frame_equal(widget.drawing.table, table)
+    assert widget.facts.value == explorer.describe(table)
+    assert widget.picture.value != before and bytes(widget.picture.value).startswith(b"\x89PNG")
+
+
+def test_the_temperature_counts_for_soft_weights_only(widget):
+    assert widget.temperature.disabled
+    widget.soft.value, widget.temperature.value = True, 2.0
+    assert not widget.temperature.disabled and widget.rule.soft == 2.0
+    widget.soft.value = False
+    assert widget.rule.soft is None
+
+
+def test_describe_says_the_numbers_of_the_last_epoch():
+    table = pd.DataFrame({"clean": [0, 0.1], "mislabeled": [0, 0.3], "precision": [0, 0.75], "recall": [0, 0.789]})
+    assert explorer.describe(table) == "Last epoch, replayed: 40.0 % excluded, precision 75.0 %, recall 78.9 %"
+    table = pd.DataFrame({"clean": [0.0], "mislabeled": [0.0], "precision": [float("nan")], "recall": [0.0]})
+    assert explorer.describe(table) == "Last epoch, replayed: 0.0 % excluded, precision –, recall 0.0 %"
+
+
+def test_controls_have_labels_and_units(widget):
+    for control in widget.controls.children:
+        assert control.description
+    for slider in (control for control in widget.controls.children if isinstance(control, ipywidgets.IntSlider)):
+        assert "(epochs)" in slider.description or "(%)" in slider.description
+
+
+def test_the_same_picture_as_the_static_figure(widget, data, standard):
+    figure = plots.explorer(standard.losses, data.is_mislabeled, widget.rule)
+    mine = widget.drawing.figure
+    for static, live in zip(figure.axes, mine.axes):
+        assert static.get_ylabel() == live.get_ylabel() and static.get_ylim() == live.get_ylim()
+        for one, other in zip(static.get_lines(), live.get_lines()):
+            assert one.get_xydata() == pytest.approx(other.get_xydata(), nan_ok=True)
+
+
+# --- the button
+
+
+def test_the_button_trains_and_adds_a_row_beside_the_others(widget, data):
+    widget.warmup.value = 4
+    words = widget.train.description
+    widget.train.click()
+    rule = StepE(schedules.linear(4, 3, 0.4))
+    same = fit(data, "mlp", rule, epochs=EPOCHS, seed=3, lr=0.02, progress=False).log.iloc[-1]
+    assert list(widget.board.method) == ["standard", "try 1"]
+    row = board(widget).loc["try 1"]
+    assert row["settings"] == "linear, warm-up 4, ramp 3, final 40%, hard"
+    assert row["test accuracy, last epoch"] == same.test_accuracy and row.recall == same.recall
+    assert f"{100 * same.test_accuracy:.1f} %" in widget.leaderboard.value
+    assert not widget.train.disabled and widget.train.description == words
+    widget.train.click()
+    assert list(widget.board.method) == ["standard", "try 1", "try 2"]
+
+
+def test_the_leaderboard_is_sorted_by_accuracy(widget):
+    widget.train.click()
+    shown = widget.leaderboard.value
+    best = widget.board.sort_values("test accuracy, last epoch", ascending=False).method.tolist()
+    assert sorted(best, key=shown.index) == best
+
+
+def test_the_button_is_locked_while_it_trains_and_comes_back_after_an_error(widget, monkeypatch, caplog):
+    def failing(*_, **__):
+        assert widget.train.disabled and widget.train.description == "training …"
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(explorer, "fit", failing)
+    widget.train.click()
+    assert "out of luck" in caplog.text  # with a kernel, the Output below the leaderboard shows it
+    assert not widget.train.disabled and widget.train.description == "Train with these settings"
+    assert list(widget.board.method) == ["standard"]
