@@ -142,6 +142,11 @@ def test_undo_restores_what_was_before(first, later):
     assert (list(review.decisions.items()), review.waiting) == (list(before.items()), waiting)
 
 
+def test_the_latest_decision_on_a_sample_counts_and_comes_last():
+    review = decide(Review(table(), CLASSES), [(7, "ant"), (2, None), (7, "cat")])
+    assert list(review.decisions.items()) == [(2, None), (7, "cat")]
+
+
 def test_undo_without_a_decision_does_nothing():
     assert Review(table(), CLASSES).undo() is None
 

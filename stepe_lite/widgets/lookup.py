@@ -1,11 +1,9 @@
 """Look a sample up: its image, its labels, its loss by epoch and its row of the table."""
 
-import io
-
 import ipywidgets
-import matplotlib.pyplot as plt
 
 from .. import analysis, plots
+from .picture import png
 
 
 class Lookup(ipywidgets.VBox):
@@ -36,12 +34,5 @@ class Lookup(ipywidgets.VBox):
     def _show(self, change=None):
         with self.output:
             sample = self.slider.value
-            self.picture.value = _png(plots.trajectories(self.data, self.history, [sample]))
+            self.picture.value = png(plots.trajectories(self.data, self.history, [sample]))
             self.facts.value = self.table.loc[[sample]].to_html(float_format="{:.3f}".format)
-
-
-def _png(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    plt.close(figure)
-    return buffer.getvalue()

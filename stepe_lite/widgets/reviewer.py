@@ -1,13 +1,12 @@
 """Look through suspicious samples one by one: keep the label, give another one, or drop the sample."""
 
 import html
-import io
 from pathlib import Path
 
 import ipywidgets
-import matplotlib.pyplot as plt
 
 from .. import plots
+from .picture import png
 
 
 class Reviewer(ipywidgets.VBox):
@@ -26,7 +25,7 @@ class Reviewer(ipywidgets.VBox):
         self.progress = ipywidgets.IntProgress(max=len(review.table), layout={"width": "150px"})
         self.status = ipywidgets.Label()
         self.picture = ipywidgets.Image(format="png", layout={"width": "600px", "height": "230px"})
-        self.facts = ipywidgets.HTML(layout={"height": "60px"})
+        self.facts = ipywidgets.HTML(layout={"height": "40px"})
         self.label = ipywidgets.Dropdown(options=data.classes, description="as class", layout={"width": "220px"})
         self.keep = self._button("Keep", "the given label is right", self._keep)
         self.relabel = self._button("Relabel", "the class beside is the right label", self._relabel)
@@ -62,7 +61,8 @@ class Reviewer(ipywidgets.VBox):
         self._show(self._next())
 
     def _undo(self):
-        self._show(self.review.undo())
+        undone = self.review.undo()
+        self._show(self._next() if undone is None else undone)
 
     def _export(self):
         self.review.to_csv(self.path)
@@ -91,21 +91,14 @@ class Reviewer(ipywidgets.VBox):
             self.export.focus()
             return
         row = self.review.table.loc[sample]
-        self.label.value, self.facts.value = row.suggested, _facts(row)
-        self.picture.value = _png(plots.suspect(self.data, self.history, sample))
+        self.label.value, self.facts.value = row.suggested, _facts(row, len(self.history.losses))
+        self.picture.value = png(plots.suspect(self.data, self.history, sample))
 
 
-def _facts(row):
+def _facts(row, epochs):
     file = f"{html.escape(row.file)}: " if "file" in row else ""
     return (
-        f"{file}given <b>{html.escape(row.given)}</b> ({row.confidence_given:.0%} says the network), "
-        f"suggested <b>{html.escape(row.suggested)}</b> ({row.confidence_suggested:.0%}); "
-        f"mean loss {row.mean_loss:.2f} nats, excluded from {row.times_excluded} of the epochs"
+        f"{file}given <b>{html.escape(row.given)}</b> ({100 * row.confidence_given:.0f} % says the network), "
+        f"suggested <b>{html.escape(row.suggested)}</b> ({100 * row.confidence_suggested:.0f} %); "
+        f"mean loss {row.mean_loss:.2f} nats, excluded in {row.times_excluded} of {epochs} epochs"
     )
-
-
-def _png(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    plt.close(figure)
-    return buffer.getvalue()
