@@ -13,6 +13,7 @@ SHADES = ["#f2f2f2", "#cfcfcf"]  # where a two-class network says 0, and 1
 # One colour a method, the same in every picture; grey for what is no rival: controls and oracles.
 METHODS = {
     "standard": "#000000",
+    "standard, early-stopped": "#7F7F7F",
     "standard, equal steps": "#7F7F7F",
     "random exclusion": "#7F7F7F",
     "loss truncation": "#E69F00",
@@ -33,6 +34,7 @@ DASHED = {
     "random exclusion",
     "oracle by removal",
     "oracle by clean labels",
+    "standard, early-stopped",
     "standard, equal steps",
 }
 

@@ -1,0 +1,67 @@
+"""Checks of notebook 7."""
+
+import numpy as np
+from scipy.stats import t
+
+from ..exercises import Wrong, call, exercise, near, number
+
+
+@exercise
+def share_won_back(answer):
+    """`answer`: (50.4 − 43.3) / (60.5 − 43.3), from the paper's figures for CIFAR-100N."""
+    share, right = number(answer, "one number"), 7.1 / 17.2
+    if near(share, right, 0.006):
+        return "7.1 of 17.2 points: Step-E undoes about two fifths of the damage."
+    told = {
+        7.1: "That is the gain in points. Divide it by the whole distance, oracle minus standard.",
+        17.2: "That is the whole distance. Which part of it is won back?",
+        100 * right: "That is a percentage. Leave it as a share.",
+        1 - right: "That is the share that is still missing.",
+        50.4 / 60.5: "Take standard training as the zero: subtract its 43.3 above and below.",
+        7.1 / 43.3: "That is the gain relative to standard training. Divide by the distance to the oracle.",
+        7.1 / 60.5: "That is the gain relative to the oracle. Divide by the distance from standard to the oracle.",
+        1 / right: "The other way round: the gain, divided by the whole distance.",
+        (85.3 - 83.9) / (85.9 - 83.9): "That is CIFAR-10N aggre. The question is about CIFAR-100N.",
+    }
+    for value, message in told.items():
+        if near(share, value, 0.006 * max(1, value)):
+            raise Wrong(message)
+    raise Wrong(f"{share:g} is not it: the gain is 50.4 − 43.3, the whole distance 60.5 − 43.3.")
+
+
+@exercise
+def paired_gain(answer):
+    """`answer(method, standard)`: (mean, half) of the paired difference of 3 seeds, half = 4.303 · s / √3."""
+    for method, standard in (([0.60, 0.64, 0.65], [0.50, 0.51, 0.55]), ([0.2, 0.3, 0.1], [0.3, 0.3, 0.3])):
+        method, standard = np.array(method), np.array(standard)
+        found = call(answer, method.copy(), standard.copy())
+        try:
+            mean, half = found
+        except (TypeError, ValueError):
+            raise Wrong("Your function should return two numbers: the mean and half the width.") from None
+        mean, half = number(mean, "two numbers"), number(half, "two numbers")
+        difference = method - standard
+        spread, wanted = difference.std(ddof=1), t.ppf(0.975, 2) * difference.std(ddof=1) / np.sqrt(3)
+        if near(mean, -difference.mean(), 1e-4):
+            raise Wrong("The sign is turned round: method minus standard.")
+        if not near(mean, difference.mean(), 1e-4):
+            raise Wrong(f"The mean difference of {method.tolist()} and {standard.tolist()} is {difference.mean():.4f}.")
+        apart = np.sqrt(method.var(ddof=1) + standard.var(ddof=1))
+        told = {
+            spread: "That is the standard deviation. Divide it by √3 and multiply by 4.303.",
+            spread / np.sqrt(3): "That is the standard error of the mean. Multiply it by 4.303.",
+            1.96 * spread / np.sqrt(3): "1.96 is right for many seeds. With three it is 4.303.",
+            4.303 * spread: "Divide by √3: the interval is for the mean of three seeds.",
+            4.303 * spread / 3: "Divide by √3, not by 3.",
+            2 * wanted: "That is the whole width. Return half of it.",
+            4.303 * difference.std() / np.sqrt(3): "NumPy's std divides by n. Use ddof=1, which divides by n − 1.",
+            4.303 * apart / np.sqrt(3): "Subtract seed by seed first; then take the deviation of the differences.",
+        }
+        if near(half, wanted, 2e-4):
+            continue
+        for value, message in told.items():
+            if near(half, value, 2e-4):
+                raise Wrong(message)
+        said = f"Half the width for {method.tolist()} and {standard.tolist()} is {wanted:.4f}"
+        raise Wrong(f"{said}; yours is {half:.4f}.")
+    return "Mean of the differences ± 4.303 standard errors."
