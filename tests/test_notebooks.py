@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
-from stepe_lite import StepE, checks, course, noise, ranking
+from stepe_lite import StepE, checks, course, noise, ranking, schedules
 from stepe_lite.schedules import constant
 
 PATHS = sorted(course.folder().glob("[0-9]*.ipynb"))
@@ -158,6 +158,35 @@ EXERCISES = {
         ],
     ),
     "relative_cost": ("my_cost", [0.6, 1.0, 0.4 / 3, 2.2, 73.3, float("nan"), "cheap"]),
+    "cosine_schedule": (
+        "my_cosine",
+        [
+            lambda e, w, r, f: schedules.linear(w, r, f)(e),
+            lambda e, w, r, f: 2 * schedules.cosine(w, r, f)(e),
+            lambda e, w, r, f: schedules.cosine(w, r, 0.5)(e) * 2,
+            lambda e, w, r, f: f * (1 + np.cos(np.pi * min(1, max(0, (e - w) / r)))) / 2,
+            lambda e, w, r, f: f * (1 - np.cos(np.pi * max(0, (e - w) / r))) / 2,
+        ],
+    ),
+    "replay": (
+        "my_replay",
+        [
+            lambda rule, losses: torch.stack([rule(losses[: e + 1], e) for e in range(len(losses))]),
+            lambda rule, losses: torch.stack([rule(losses, e) for e in range(len(losses))]),
+            lambda rule, losses: torch.stack([1 - rule(losses[:e], e) for e in range(len(losses))]),
+            lambda rule, losses: rule(losses, len(losses)),
+        ],
+    ),
+    "ceilings": (
+        "my_ceilings",
+        [
+            lambda final, rate: (1, 1),
+            lambda final, rate: (rate / final, final / rate),
+            lambda final, rate: (min(1, final / rate), min(1, rate / final)),
+            lambda final, rate: min(1, rate / final),
+            lambda final, rate: (rate / final, 1),
+        ],
+    ),
     "first_exclusion": (
         "my_first_exclusion",
         [
@@ -220,6 +249,17 @@ EXERCISES = {
             lambda losses, labels, fraction: StepE(constant(fraction), per_class=labels)(-losses[None], 1),
             lambda losses, labels, fraction: StepE(constant(fraction / 2), per_class=labels)(losses[None], 1),
             lambda losses, labels, fraction: losses * StepE(constant(fraction), per_class=labels)(losses[None], 1),
+        ],
+    ),
+    "share_won_back": ("my_share", [7.1, 41.3, 50.4 / 60.5, 0.587, 0.7, "0.41"]),
+    "paired_gain": (
+        "my_gain",
+        [
+            lambda method, standard: (method - standard).mean(),
+            lambda method, standard: ((standard - method).mean(), 0.1),
+            lambda method, standard: ((method - standard).mean(), (method - standard).std(ddof=1)),
+            lambda method, standard: ((method - standard).mean(), 4.303 * (method - standard).std() / 3**0.5),
+            lambda method, standard: ((method - standard).mean(), 1.96 * (method - standard).std(ddof=1) / 3**0.5),
         ],
     ),
     "rank_suspects": (

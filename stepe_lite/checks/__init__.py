@@ -5,11 +5,13 @@ from .failures import never_back, rank_per_class, upper_hump
 from .label_noise import most_confused, symmetric, transition_matrix
 from .memorisation import early_stopping_epoch, memorised_share, truncation_rule
 from .own_data import apply_decisions, best_precision, rank_suspects
+from .papers_table import paired_gain, share_won_back
+from .schedule_design import ceilings, cosine_schedule, replay
 from .step_e import exclude_highest, linear_schedule, relative_cost
 
 __all__ = [
-    "apply_decisions", "best_precision", "class_thresholds", "early_stopping_epoch", "exclude_highest",
-    "first_exclusion", "linear_schedule", "margin", "memorised_share", "most_confused", "never_back",
-    "rank_per_class", "rank_suspects", "relative_cost", "symmetric", "transition_matrix", "truncation_rule",
-    "upper_hump",
+    "apply_decisions", "best_precision", "ceilings", "class_thresholds", "cosine_schedule", "early_stopping_epoch",
+    "exclude_highest", "first_exclusion", "linear_schedule", "margin", "memorised_share", "most_confused", "never_back",
+    "paired_gain", "rank_per_class", "rank_suspects", "relative_cost", "replay", "share_won_back", "symmetric",
+    "transition_matrix", "truncation_rule", "upper_hump",
 ]  # fmt: skip
