@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
 from ..replay import outcome, replay
-from .style import CLEAN, MISLABELED, new_figure
+from .style import CLEAN, METHODS, MISLABELED, new_axes, new_figure
 
 ROWS = 500  # samples drawn one by one; of more, evenly spaced ones
 
@@ -104,3 +104,22 @@ def explorer(losses, is_mislabeled, rule):
     precision and recall. `is_mislabeled` bool (n,). The rule is only asked, nothing is trained, see `replay`.
     """
     return Explorer(losses, is_mislabeled).update(rule)
+
+
+def settings(runs, setting, xlabel, levels, groups=None, ax=None):
+    """Test accuracy at the last epoch against one setting: a dot a run, a line through the means.
+
+    runs : DataFrame with the columns `setting` and accuracy (a share); and `groups`, if given: a line for each value
+    levels : dict name -> accuracy, horizontal lines such as standard training and an oracle
+    """
+    ax = new_axes(ax, (6, 3.4))
+    parts = {"Step-E": runs} if groups is None else dict(list(runs.groupby(groups, sort=False)))
+    for (name, part), colour, style in zip(parts.items(), (METHODS["Step-E"], "#CC79A7"), ("-", "--")):
+        mean = 100 * part.groupby(setting).accuracy.mean()
+        ax.plot(mean.index, mean, style, color=colour, label=f"{name} (mean)")
+        ax.plot(part[setting], 100 * part.accuracy, "o", color=colour, alpha=0.5, markersize=4)
+    for (name, level), style in zip(levels.items(), (":", "-.")):
+        ax.axhline(100 * level, color=METHODS[name], linestyle=style, label=name)
+    ax.set(xlabel=xlabel, ylabel="test accuracy at the last epoch (%)", xticks=sorted(set(runs[setting])))
+    ax.legend(fontsize=8)
+    return ax

@@ -1,0 +1,81 @@
+"""Checks of notebook 4."""
+
+import torch
+
+from .. import replay as replaying
+from .. import schedules
+from ..exercises import Wrong, call, exercise, near, number, tensor
+from ..rules import OneShotFilter, SelfPaced, StepE
+
+
+@exercise
+def cosine_schedule(answer):
+    """`answer(epoch, warmup, ramp, final)`: the excluded fraction of a cosine schedule."""
+    for warmup, ramp, final in ((5, 16, 0.4), (0, 10, 0.2), (3, 4, 0.9)):
+        expected, straight = schedules.cosine(warmup, ramp, final), schedules.linear(warmup, ramp, final)
+        for epoch in range(40):
+            when = f" at epoch {epoch} with warmup={warmup}, ramp={ramp}, final={final}"
+            value, wanted = number(call(answer, epoch, warmup, ramp, final, when=when), "a fraction"), expected(epoch)
+            if near(value, wanted):
+                continue
+            said = f"It should be {wanted:.4g}{when}; yours is {value:.4g}."
+            if epoch < warmup:
+                raise Wrong(f"{said} During the warm-up nothing is excluded.")
+            if near(value, wanted / final):
+                raise Wrong(f"{said} That is the share of the ramp: multiply it by final.")
+            if epoch >= warmup + ramp:
+                raise Wrong(f"{said} The ramp is over, so it stays at final: progress stops at 1.")
+            told = {
+                straight(epoch): "That is the straight ramp. Bend its progress t: (1 − cos(π t)) / 2.",
+                2 * wanted: "Half of 1 − cos(π t): the cosine goes from 1 to −1, a way of 2.",
+                final - wanted: "Yours falls where it should rise: 1 − cos, not 1 + cos.",
+            }
+            for candidate, message in told.items():
+                if near(value, candidate):
+                    raise Wrong(f"{said} {message}")
+            raise Wrong(f"{said} The progress is t = (epoch − warmup) / ramp, in radians it runs from 0 to π.")
+    return "Flat at both ends, steepest in the middle, half of final halfway."
+
+
+@exercise
+def replay(answer):
+    """`answer(rule, losses)`: weights (epochs, n); those of epoch e may depend on the losses before epoch e alone."""
+    losses = torch.rand(9, 20, generator=torch.Generator().manual_seed(0))
+    for rule in (StepE(schedules.linear(2, 4, 0.5)), OneShotFilter(0.3, 3), SelfPaced(schedules.linear(1, 5, 0.4))):
+        found = call(answer, rule, losses)
+        if isinstance(found, (list, tuple)) and all(isinstance(row, torch.Tensor) for row in found):
+            found = torch.stack(list(found)) if len({row.shape for row in found}) == 1 else found
+        weights = tensor(found, losses.shape, "a row an epoch, a column a sample").float()
+        if near(weights, replaying.replay(rule, losses)):
+            continue
+        if near(weights, torch.stack([rule(losses[: epoch + 1], epoch) for epoch in range(9)])):
+            raise Wrong("Your rule sees the future: before epoch e only the rows losses[:e] are known, without row e.")
+        if near(weights, torch.stack([rule(losses, epoch) for epoch in range(9)])):
+            raise Wrong("You hand over all losses at every epoch, the later ones too. Before epoch e: losses[:e].")
+        if near(weights, 1 - replaying.replay(rule, losses)):
+            raise Wrong("These are the excluded samples. A replay returns the weights as the rule gives them.")
+        first = (weights != replaying.replay(rule, losses)).any(1).nonzero()[0].item()
+        raise Wrong(f"For {rule} the weights of epoch {first} are not rule(losses[:{first}], {first}).")
+    return "Every epoch sees what training would have seen at that time, and nothing more."
+
+
+@exercise
+def ceilings(answer):
+    """`answer(final, noise_rate)`: the best possible (precision, recall) when so large a share is excluded."""
+    for final, rate in ((0.2, 0.4), (0.4, 0.4), (0.8, 0.4), (0.25, 0.1)):
+        when = f" for final={final}, noise_rate={rate}"
+        precision, recall = tensor(call(answer, final, rate, when=when), (2,), "precision and recall").double().tolist()
+        wanted = min(1, rate / final), min(1, final / rate)
+        if near((precision, recall), wanted):
+            continue
+        said = f"It should be {wanted[0]:.3g} and {wanted[1]:.3g}{when}; yours are {precision:.3g} and {recall:.3g}."
+        if near((recall, precision), wanted):
+            raise Wrong(f"{said} Precision and recall are swapped.")
+        if precision > 1 + 1e-6 or recall > 1 + 1e-6:
+            raise Wrong(f"{said} A share is never above 1.")
+        if near(precision, 1):
+            raise Wrong(f"{said} More leave than are mislabeled, so some that leave are clean.")
+        if near(recall, 1):
+            raise Wrong(f"{said} Fewer leave than are mislabeled, so some mislabeled ones stay.")
+        raise Wrong(f"{said} Of n samples, final · n leave and noise_rate · n are mislabeled: how many can be both?")
+    return "Below the noise rate recall is capped, above it precision."
