@@ -6,10 +6,9 @@ import hashlib
 import json
 import os
 import time
-from html import escape
 from pathlib import Path
 
-from . import claims, validate
+from . import claims, pages, validate
 from .atomic import written_beside
 from .claims import ClaimBroken, claim
 
@@ -78,13 +77,13 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
         entry, executed = _execute(path, out, chosen, progress)
         entries.append(entry)
         if html:
-            _write(out / f"{path.stem}.html", _page(executed, path.stem))
+            _write(out / f"{path.stem}.html", pages.page(executed, path.stem))
         if save and entry["ok"]:
             _save(path, executed)
     report = {"notebooks": entries}
     _write(out / "report.json", json.dumps(report, indent=1))
     if html:
-        _write(out / "index.html", _index(entries))
+        _write(out / "index.html", pages.index(entries))
     return report
 
 
@@ -182,7 +181,7 @@ def _save(path, executed):
     """
     import nbformat
 
-    notebook = nbformat.read(path, as_version=4)
+    notebook, executed = nbformat.read(path, as_version=4), pages.without_widgets(executed)
     for cell, done in zip(notebook.cells, executed.cells, strict=True):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = done.outputs, done.execution_count
@@ -196,31 +195,8 @@ def _save(path, executed):
         "language_info": {"name": "python"},
         "stepe_lite": {"outputs_belong_to": digest(notebook)},
     }
-    if "widgets" in executed.metadata:
-        notebook.metadata["widgets"] = executed.metadata["widgets"]
     with written_beside(path) as partial:
         nbformat.write(notebook, partial)
-
-
-def _page(notebook, title):
-    from nbconvert import HTMLExporter
-
-    body, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook, {"metadata": {"name": title}})
-    return body
-
-
-def _index(entries):
-    rows = "".join(
-        f'<tr><td><a href="{e["name"]}.html">{e["name"]}</a></td><td>{e["seconds"]:.0f} s</td>'
-        f"<td>{sum(c['holds'] for c in e['claims'])} of {len(e['claims'])}</td><td>{escape(e['error'] or '')}</td></tr>"
-        for e in entries
-    )
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Learning with noisy labels</title>'
-        "<style>body{font:16px sans-serif;max-width:50em;margin:3em auto}td,th{padding:.3em 1em;text-align:left}"
-        "</style><h1>Learning with noisy labels</h1><table><tr><th>Notebook<th>Run time<th>Claims that hold<th></tr>"
-        f"{rows}</table>"
-    )
 
 
 def _write(path, text):

@@ -360,3 +360,19 @@ def test_an_unknown_notebook_is_refused_with_the_closest_match(monkeypatch, tmp_
 )
 def test_a_value_from_the_command_line_is_a_literal_or_text(text, value):
     assert course.value_of(text) == value and type(course.value_of(text)) is type(value)
+
+
+# --- without a kernel
+
+
+def test_saved_notebooks_and_pages_have_words_in_place_of_widgets(tmp_path):
+    slider = "import ipywidgets\nprint('hello')\nipywidgets.IntSlider(description='warm-up')"
+    path = write(tmp_path / "01_slider.ipynb", slider, "'a picture'")
+    course.run([path], out=tmp_path / "out", html=True, save=True, progress=False)
+    saved = nbformat.read(path, as_version=4)
+    assert texts(saved) == "hello\n(interactive: run the notebook to use it)'a picture'"
+    assert "widgets" not in saved.metadata and "widget-view" not in path.read_text(encoding="utf-8")
+    html = (tmp_path / "out" / "01_slider.html").read_text(encoding="utf-8")
+    assert "(interactive: run the notebook to use it)" in html and "widget-view" not in html
+    executed = nbformat.read(tmp_path / "out" / "01_slider.ipynb", as_version=4)
+    assert "IntSlider" in texts(executed)  # the executed copy keeps the widget, and with it the errors of its callbacks

@@ -1,0 +1,45 @@
+"""Executed notebooks for readers without a kernel: HTML pages, and words in place of widgets."""
+
+import copy
+from html import escape
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+INSTEAD = "(interactive: run the notebook to use it)"
+
+
+def without_widgets(notebook):
+    """A copy of `notebook` with words in place of its widgets.
+
+    Without a kernel a widget is an empty box, or Python's name of it. What it shows stands beside it as a picture.
+    """
+    notebook = copy.deepcopy(notebook)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if WIDGET in output.get("data", {}):
+                output.data = {"text/plain": INSTEAD}
+    return notebook
+
+
+def page(notebook, title):
+    """The HTML page of an executed notebook, pictures included, as one text."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(embed_images=True)
+    body, _ = exporter.from_notebook_node(without_widgets(notebook), {"metadata": {"name": title}})
+    return body
+
+
+def index(entries):
+    """The HTML page that leads to all others; `entries` as in report.json."""
+    rows = "".join(
+        f'<tr><td><a href="{e["name"]}.html">{e["name"]}</a></td><td>{e["seconds"]:.0f} s</td>'
+        f"<td>{sum(c['holds'] for c in e['claims'])} of {len(e['claims'])}</td><td>{escape(e['error'] or '')}</td></tr>"
+        for e in entries
+    )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Learning with noisy labels</title>'
+        "<style>body{font:16px sans-serif;max-width:50em;margin:3em auto}td,th{padding:.3em 1em;text-align:left}"
+        "</style><h1>Learning with noisy labels</h1><table><tr><th>Notebook<th>Run time<th>Claims that hold<th></tr>"
+        f"{rows}</table>"
+    )
