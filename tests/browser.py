@@ -132,6 +132,14 @@ class Notebook:
         self.page.wait_for_function("() => window.ran", timeout=1000 * limit)
         self.page.wait_for_timeout(500)  # the last outputs are still being drawn
 
+    def execute(self, code):
+        """Run `code` in the notebook's kernel, outside any cell."""
+        self.page.evaluate(
+            "code => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+            ".requestExecute({code}).done.then(() => null)",
+            code,
+        )
+
     def errors(self):
         """The text of every error output in the page."""
         return self.page.locator('[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts()

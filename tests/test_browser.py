@@ -1,9 +1,12 @@
 """The notebooks in a real JupyterLab and a real browser, as a learner sees them."""
 
 import pytest
+from playwright.sync_api import expect
 
-from stepe_lite import course
+from stepe_lite import Everything, course, fit, load, noise
+from stepe_lite.replay import outcome, replay
 from stepe_lite.review import Review
+from stepe_lite.widgets.explorer import describe, make_rule
 
 PATHS = sorted(course.folder().glob("[0-9]*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -26,6 +29,69 @@ def test_the_saved_notebook_shows_pictures_and_no_broken_widget(lab, path):
         assert notebook.errors() == []
         assert notebook.broken_boxes() == []
         assert notebook.pictures() >= 2
+
+
+@pytest.fixture(scope="module")
+def explorer(lab):
+    """Notebook 4 after a run, and its widget."""
+    with lab.open(course.find("04"), **SHORT) as notebook:
+        notebook.run_all()
+        yield notebook, notebook.page.locator(".jp-CodeCell", has_text="ScheduleExplorer(data")
+
+
+def test_in_04_every_slider_moves_the_picture_and_the_numbers_by_keyboard(explorer):
+    notebook, cell = explorer
+    data = load("digits").with_noise(noise.symmetric(0.4), 0)
+    losses = fit(data, "mlp", Everything(), epochs=SHORT["epochs"], seed=0, progress=False).losses
+    cell.locator("input[type=checkbox]").check()  # soft weights, so that the temperature counts
+    settings = {"shape": "linear", "warmup": 5, "ramp": 15, "final": 0.4, "temperature": 0.5}
+    moves = {
+        "warm-up (epochs)": {"warmup": 6},
+        "ramp (epochs)": {"ramp": 16},
+        "final fraction (%)": {"final": 0.41},
+        "temperature (nats)": {"temperature": 10**-0.2},
+    }
+    words = lambda: describe(outcome(replay(make_rule(**settings), losses), data.is_mislabeled))  # noqa: E731
+    cell.get_by_text(words(), exact=True).wait_for()
+    picture = cell.locator(".widget-image")
+    for label, change in moves.items():
+        before, address = picture.screenshot(), picture.get_attribute("src")
+        cell.locator(".widget-slider", has_text=label).get_by_role("slider").press("ArrowRight")
+        settings |= change
+        cell.get_by_text(words(), exact=True).wait_for()
+        expect(picture).not_to_have_attribute("src", address)
+        assert picture.screenshot() != before, label
+    assert notebook.errors() == []
+
+
+def test_in_04_the_button_trains_and_comes_back_after_an_error(explorer):
+    notebook, cell = explorer
+    button = cell.locator(".jupyter-button")
+    button.focus()
+    notebook.page.keyboard.press("Space")
+    cell.get_by_role("cell", name="try 1", exact=True).wait_for()
+    expect(button).to_be_enabled()
+    notebook.execute("explorer.model = 'a network that nobody knows'")
+    button.click()
+    cell.get_by_text("ValueError: model is 'a network that nobody knows'").first.wait_for()
+    expect(button).to_be_enabled()
+    expect(button).to_have_text("Train with these settings")
+    notebook.execute("explorer.model = model")
+    button.click()
+    cell.get_by_role("cell", name="try 2", exact=True).wait_for()
+    assert notebook.errors() == []  # the old error has gone
+
+
+@pytest.mark.parametrize("width", [1280, 900])
+def test_in_04_the_widget_fits_the_page(explorer, width):
+    notebook, cell = explorer
+    notebook.page.set_viewport_size({"width": width, "height": 1000})
+    notebook.page.wait_for_timeout(500)
+    room = cell.bounding_box()
+    parts = cell.locator(":is(.widget-slider, .widget-image, .jupyter-button, .widget-label, .widget-html):visible")
+    assert parts.count() >= 4 + 1 + 1 + 6 + 1
+    for box in (part.bounding_box() for part in parts.all()):
+        assert box["x"] >= room["x"] and box["x"] + box["width"] <= room["x"] + room["width"]
 
 
 def test_in_05_a_sample_is_looked_up(lab):

@@ -102,11 +102,15 @@ def test_the_temperature_counts_for_soft_weights_only(widget):
     assert widget.rule.soft is None
 
 
-def test_describe_says_the_numbers_of_the_last_epoch():
-    table = pd.DataFrame({"clean": [0, 0.1], "mislabeled": [0, 0.3], "precision": [0, 0.75], "recall": [0, 0.789]})
-    assert explorer.describe(table) == "Last epoch, replayed: 40.0 % excluded, precision 75.0 %, recall 78.9 %"
-    table = pd.DataFrame({"clean": [0.0], "mislabeled": [0.0], "precision": [float("nan")], "recall": [0.0]})
-    assert explorer.describe(table) == "Last epoch, replayed: 0.0 % excluded, precision –, recall 0.0 %"
+def test_describe_says_where_the_exclusion_starts_and_ends():
+    nothing = {"clean": 0.0, "mislabeled": 0.0, "precision": float("nan"), "recall": 0.0}
+    start = {"clean": 0.0, "mislabeled": 0.1, "precision": 1.0, "recall": 0.25}
+    end = {"clean": 0.1, "mislabeled": 0.3, "precision": 0.75, "recall": 0.789}
+    assert explorer.describe(pd.DataFrame([nothing, start, end])) == (
+        "Replayed: starts at epoch 1 with precision 100.0 %; "
+        "last epoch: excluded 40.0 %, precision 75.0 %, recall 78.9 %"
+    )
+    assert explorer.describe(pd.DataFrame([nothing, nothing])) == "Replayed: nobody is excluded"
 
 
 def test_controls_have_labels_and_units(widget):
@@ -137,8 +141,8 @@ def test_the_button_trains_and_adds_a_row_beside_the_others(widget, data):
     assert list(widget.board.method) == ["standard", "try 1"]
     row = board(widget).loc["try 1"]
     assert row["settings"] == "linear, warm-up 4, ramp 3, final 40%, hard"
-    assert row["test accuracy, last epoch"] == same.test_accuracy and row.recall == same.recall
-    assert f"{100 * same.test_accuracy:.1f} %" in widget.leaderboard.value
+    assert row["test accuracy, last epoch (%)"] == 100 * same.test_accuracy and row["recall (%)"] == 100 * same.recall
+    assert f"<td>{100 * same.test_accuracy:.1f}</td>" in widget.leaderboard.value
     assert not widget.train.disabled and widget.train.description == words
     widget.train.click()
     assert list(widget.board.method) == ["standard", "try 1", "try 2"]
@@ -147,7 +151,7 @@ def test_the_button_trains_and_adds_a_row_beside_the_others(widget, data):
 def test_the_leaderboard_is_sorted_by_accuracy(widget):
     widget.train.click()
     shown = widget.leaderboard.value
-    best = widget.board.sort_values("test accuracy, last epoch", ascending=False).method.tolist()
+    best = widget.board.sort_values("test accuracy, last epoch (%)", ascending=False).method.tolist()
     assert sorted(best, key=shown.index) == best
 
 

@@ -25,10 +25,14 @@ def settings_of(rule):
 
 
 def describe(table):
-    """The last epoch of a `replay.outcome` in words."""
-    last = table.iloc[-1]
-    excluded, precision, recall = last.clean + last.mislabeled, _percent(last.precision), _percent(last.recall)
-    return f"Last epoch, replayed: {_percent(excluded)} excluded, precision {precision}, recall {recall}"
+    """A `replay.outcome` in words: where the exclusion starts, and where it ends."""
+    table = table.assign(excluded=table.clean + table.mislabeled)
+    if not table.excluded.any():
+        return "Replayed: nobody is excluded"
+    first, last = table[table.excluded > 0].iloc[0], table.iloc[-1]
+    start = f"Replayed: starts at epoch {first.name} with precision {_percent(first.precision)} %"
+    share, precision, recall = (_percent(last[name]) for name in ("excluded", "precision", "recall"))
+    return f"{start}; last epoch: excluded {share} %, precision {precision} %, recall {recall} %"
 
 
 class ScheduleExplorer(ipywidgets.VBox):
@@ -56,11 +60,12 @@ class ScheduleExplorer(ipywidgets.VBox):
         self.leaderboard, self.output = ipywidgets.HTML(), ipywidgets.Output()
         below = ipywidgets.HBox([self.train, self.facts], layout={"flex_flow": "row wrap"})
         super().__init__([self.controls, self.picture, below, self.leaderboard, self.output])
+        self.leaderboard.add_class("jp-RenderedHTMLCommon")  # JupyterLab's style of tables
         self._show()
         self._list()
 
     def _controls(self, rule, epochs):
-        schedule, long = rule.schedule, {"width": "330px"}
+        schedule, long = rule.schedule, {"width": "350px"}
         self.shape = ipywidgets.Dropdown(options=SHAPES, value=schedule.shape, description="shape")
         self.warmup = ipywidgets.IntSlider(schedule.warmup, 0, epochs, description="warm-up (epochs)")
         self.ramp = ipywidgets.IntSlider(schedule.ramp, 0, epochs, description="ramp (epochs)")
@@ -105,20 +110,18 @@ class ScheduleExplorer(ipywidgets.VBox):
                 button.disabled, button.description = False, words
 
     def _list(self):
-        board = self.board.sort_values("test accuracy, last epoch", ascending=False, kind="stable")
-        percent = dict.fromkeys(["test accuracy, last epoch", "precision", "recall"], _percent)
-        self.leaderboard.value = board.to_html(
-            index=False, na_rep="–", formatters=percent | {"seconds": "{:.1f}".format}
-        )
+        board = self.board.sort_values("test accuracy, last epoch (%)", ascending=False, kind="stable")
+        self.leaderboard.value = board.to_html(index=False, border=0, na_rep="–", float_format="{:.1f}".format)
 
 
 def _row(method, settings, history):
     last = history.log.iloc[-1]
     return pd.DataFrame({
-        "method": [method], "settings": [settings], "test accuracy, last epoch": [last.test_accuracy],
-        "precision": [last.precision], "recall": [last.recall], "seconds": [history.log.seconds.sum()],
+        "method": [method], "settings": [settings], "test accuracy, last epoch (%)": [100 * last.test_accuracy],
+        "precision (%)": [100 * last.precision], "recall (%)": [100 * last.recall],
+        "seconds": [history.log.seconds.sum()],
     })  # fmt: skip
 
 
 def _percent(share):
-    return "–" if pd.isna(share) else f"{100 * share:.1f} %"
+    return "–" if pd.isna(share) else f"{100 * share:.1f}"
