@@ -89,7 +89,7 @@ def test_in_04_the_widget_fits_the_page(explorer, width):
     notebook.page.wait_for_timeout(500)
     room = cell.bounding_box()
     parts = cell.locator(":is(.widget-slider, .widget-image, .jupyter-button, .widget-label, .widget-html):visible")
-    assert parts.count() >= 4 + 1 + 1 + 6 + 1
+    assert parts.count() >= 4 + 1 + 1 + 5 + 2
     for box in (part.bounding_box() for part in parts.all()):
         assert box["x"] >= room["x"] and box["x"] + box["width"] <= room["x"] + room["width"]
 

@@ -54,7 +54,7 @@ class ScheduleExplorer(ipywidgets.VBox):
         self.drawing = plots.Explorer(self.first.losses, data.is_mislabeled)
         self._controls(rule, epochs=len(self.first.losses))
         self.picture = ipywidgets.Image(format="png", layout={"width": "100%", "max_width": "1100px"})
-        self.facts = ipywidgets.Label()
+        self.facts = ipywidgets.HTML()  # unlike a Label, it wraps
         self.train = ipywidgets.Button(description="Train with these settings", layout={"width": "220px"})
         self.train.on_click(self._train)
         self.leaderboard, self.output = ipywidgets.HTML(), ipywidgets.Output()
