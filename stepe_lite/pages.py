@@ -25,8 +25,8 @@ def page(notebook, title):
     """The HTML page of an executed notebook, pictures included, as one text."""
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(embed_images=True)
-    body, _ = exporter.from_notebook_node(without_widgets(notebook), {"metadata": {"name": title}})
+    # Not embed_images: it closes every <details> at once, which unfolds the solutions. Outputs are in the page anyway.
+    body, _ = HTMLExporter().from_notebook_node(without_widgets(notebook), {"metadata": {"name": title}})
     return body
 
 

@@ -3,13 +3,14 @@
 import json
 import math
 import os
+import re
 
 import nbformat
 import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from stepe_lite import course
+from stepe_lite import course, pages
 from stepe_lite.course import ClaimBroken, claim
 
 
@@ -376,3 +377,10 @@ def test_saved_notebooks_and_pages_have_words_in_place_of_widgets(tmp_path):
     assert "(interactive: run the notebook to use it)" in html and "widget-view" not in html
     executed = nbformat.read(tmp_path / "out" / "01_slider.ipynb", as_version=4)
     assert "IntSlider" in texts(executed)  # the executed copy keeps the widget, and with it the errors of its callbacks
+
+
+def test_solutions_stay_folded_in_pages():
+    solution = "<details><summary>Solution</summary>\n\n```python\nanswer = 7\n```\n</details>\n\nAfter it."
+    html = pages.page(new_notebook(cells=[new_markdown_cell(solution)]), "one")
+    inside = re.search(r"<details><summary>Solution</summary>(.*?)</details>(.*)", html, re.S)
+    assert "answer" in inside[1] and "After it." in inside[2]
