@@ -69,3 +69,14 @@ def number(value, what):
 def near(value, wanted, tolerance=1e-5):
     """Whether two numbers, or two tensors in every entry, agree. NaN agrees with nothing."""
     return bool(np.all(np.abs(np.asarray(value) - np.asarray(wanted)) <= tolerance))
+
+
+def recognise(found, wrong_ways, tolerance=1e-5, before=""):
+    """Raise Wrong with the message of the first wrong way that leads to `found`, a number or a tensor.
+
+    `wrong_ways`: dict value -> message, or pairs of these where the values are tensors. `tolerance` is absolute for
+    values below 1, and relative above. `before` is put before the message.
+    """
+    for value, message in wrong_ways.items() if isinstance(wrong_ways, dict) else wrong_ways:
+        if near(found, value, tolerance * max(1.0, float(np.abs(np.asarray(value)).max()))):
+            raise Wrong(before + message)

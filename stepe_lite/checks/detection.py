@@ -2,7 +2,7 @@
 
 import torch
 
-from ..exercises import Wrong, call, exercise, near, tensor
+from ..exercises import Wrong, call, exercise, near, recognise, tensor
 
 
 @exercise
@@ -22,7 +22,7 @@ def first_exclusion(answer):
             )
         at = (found - wanted).nan_to_num(99).abs().argmax()
         said = f"For a sample with the column {rows[:, at].int().tolist()} it is {wanted[at]}; yours is {found[at]:g}."
-        _recognise(found[~never], [
+        recognise(found[~never], [
             (first[~never] + 1, f"{said} Epochs are counted from 0."),
             (from_the_end[~never], f"{said} You count from the last epoch."),
             (len(rows) - 1 - from_the_end[~never], f"{said} That is the last epoch of its exclusion, not the first."),
@@ -48,7 +48,7 @@ def margin(answer):
             continue
         p = logits.softmax(1)
         of_probabilities = p.gather(1, own)[:, 0] - p.scatter(1, own, -1).amax(1)
-        _recognise(found, [
+        recognise(found, [
             (rival - given, "The sign is the other way round: the given label minus the best other one."),
             (given - logits.amax(1), "Your best class may be the given one itself. Take the best of the *others*."),
             (given - logits.topk(2).values[:, 1], "The second highest of all need not be the best of the *others*."),
@@ -79,7 +79,7 @@ def class_thresholds(answer):
         sizes = torch.bincount(labels)
         if near(found, sums / sizes):
             continue
-        _recognise(found, [
+        recognise(found, [
             (p.mean(0), "That is the mean over *all* samples. Only those with the given label c count for class c."),
             (sums, "That is the sum. Take the mean."),
             (sums / n, "You divide by the number of all samples. Divide by the number given the class."),
@@ -89,10 +89,3 @@ def class_thresholds(answer):
         ])  # fmt: skip
         raise Wrong("Not it. For class c: take the samples with labels == c, and average their probability of c.")
     return "How sure the network is of a class, on average, where that is the given label."
-
-
-def _recognise(found, wrong_ways):
-    """Raise Wrong with the message of the first of `wrong_ways`, pairs (value, message), that `found` agrees with."""
-    for value, message in wrong_ways:
-        if near(found, value):
-            raise Wrong(message)

@@ -3,7 +3,7 @@
 import torch
 
 from .. import ranking
-from ..exercises import Wrong, call, exercise, near, number, tensor
+from ..exercises import Wrong, call, exercise, near, number, recognise, tensor
 
 
 @exercise
@@ -18,12 +18,10 @@ def never_back(answer):
         share = number(call(answer, out, start), "one number")
         if near(share, wanted):
             continue
-        since = out[start:].all(0)
+        since = out[start:].all(0).sum().item()
         told = {
-            since.float()
-            .mean()
-            .item(): "That is their share of all samples. Divide by those excluded at the last epoch.",
-            float(since.sum()): "You counted the samples. Divide by the number excluded at the last epoch.",
+            since / out.shape[1]: "That is their share of all samples. Divide by those excluded at the last epoch.",
+            since: "You counted the samples. Divide by the number excluded at the last epoch.",
             1 - wanted: "That is the share of those that came later. Which were out all the time?",
             100 * wanted: "That is a percentage. Leave it as a share.",
             out[start:][:, out[-1]].float().mean().item(): "That averages over the epochs. A sample counts only if it "
@@ -31,9 +29,7 @@ def never_back(answer):
             (out[start] & out[-1]).sum().item() / 8: "You compare two epochs. Look at all of them from start on.",
             out.all(0).sum().item() / 8: "You look at all epochs. Begin at start: excluded[start:].",
         }
-        for value, message in told.items():
-            if near(share, value):
-                raise Wrong(message)
+        recognise(share, told)
         raise Wrong(f"In a small example with start={start} it is {wanted:g}; yours is {share:.3g}.")
     return "Out at every epoch from start on, as a share of those out at the end."
 

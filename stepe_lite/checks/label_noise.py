@@ -5,7 +5,7 @@ import math
 import torch
 
 from .. import noise
-from ..exercises import Wrong, call, exercise, near, tensor
+from ..exercises import Wrong, call, exercise, near, recognise, tensor
 
 
 @exercise
@@ -59,9 +59,7 @@ def transition_matrix(answer):
         (counts / counts.sum(1), "The sums are right but divide the columns. Keep their shape: sum(1, keepdim=True)."),
         (counts / len(clean), "You divided by the number of all samples. Divide each row by its own sum."),
     ]
-    for wrong, message in told:
-        if near(matrix, wrong):
-            raise Wrong(message)
+    recognise(matrix, told)
     rows = f"row 0 should be {expected[0].tolist()}; yours is {[round(x, 3) for x in matrix[0].tolist()]}"
     raise Wrong(f"For clean {clean.tolist()} and given {given.tolist()}, {rows}.")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ..exercises import Wrong, call, exercise, near, number, tensor
+from ..exercises import Wrong, call, exercise, near, number, recognise, tensor
 
 
 @exercise
@@ -21,23 +21,14 @@ def rank_suspects(answer):
     told = {
         (1, 3, 4): "These are the right samples, but not sorted by their mean loss.",
         (3, 1, 4): "The right samples, but the lowest mean loss comes first. Turn the order round.",
-        (
-            1,
-            4,
-            3,
-        ): "You sort by the last loss. The mean over the epochs tells who is high all the time: losses.mean(0).",
-        (
-            2,
-            0,
-            1,
-        ): "These are positions within the excluded samples. Use them to pick from the numbers of those samples.",
+        (1, 4, 3): "You sort by the last loss. The mean over the epochs tells who is always high: losses.mean(0).",
+        (2, 0, 1): "These are positions within the excluded samples. Use them to pick from those samples' numbers.",
         (5, 4, 1, 3, 0, 2): "You rank all samples. Only those with weight 0 in the last epoch count: weights[-1] == 0.",
         (5, 4, 1, 3): "You take samples that were excluded at any epoch. Only the last epoch counts: weights[-1].",
         (5, 0, 2): "These samples are kept in the last epoch: weight 1. The excluded ones have weight 0.",
     }
-    raise Wrong(
-        told.get(tuple(found), f"The excluded samples are 1, 3 and 4, by mean loss 4, 1, 3; yours are {found}.")
-    )
+    said = f"The excluded samples are 1, 3 and 4, by mean loss 4, 1, 3; yours are {found}."
+    raise Wrong(told.get(tuple(found), said))
 
 
 @exercise
@@ -55,9 +46,7 @@ def best_precision(answer):
         40: "That is a percentage. Leave it as a share.",
         800: "That is how many of the excluded can be mislabeled. Divide by how many are excluded.",
     }
-    for value, message in told.items():
-        if near(share, value, 0.004 * max(1, value)):
-            raise Wrong(message)
+    recognise(share, told, 0.004)
     raise Wrong(f"{share:g} is not it. How many samples are excluded, and how many of these can be mislabeled at most?")
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import t
 
-from ..exercises import Wrong, call, exercise, near, number
+from ..exercises import Wrong, call, exercise, near, number, recognise
 
 
 @exercise
@@ -23,9 +23,7 @@ def share_won_back(answer):
         1 / right: "The other way round: the gain, divided by the whole distance.",
         (85.3 - 83.9) / (85.9 - 83.9): "That is CIFAR-10N aggre. The question is about CIFAR-100N.",
     }
-    for value, message in told.items():
-        if near(share, value, 0.006 * max(1, value)):
-            raise Wrong(message)
+    recognise(share, told, 0.006)
     raise Wrong(f"{share:g} is not it: the gain is 50.4 − 43.3, the whole distance 60.5 − 43.3.")
 
 
@@ -59,9 +57,7 @@ def paired_gain(answer):
         }
         if near(half, wanted, 2e-4):
             continue
-        for value, message in told.items():
-            if near(half, value, 2e-4):
-                raise Wrong(message)
+        recognise(half, told, 2e-4)
         said = f"Half the width for {method.tolist()} and {standard.tolist()} is {wanted:.4f}"
         raise Wrong(f"{said}; yours is {half:.4f}.")
     return "Mean of the differences ± 4.303 standard errors."

@@ -4,36 +4,28 @@ import torch
 
 from .. import replay as replaying
 from .. import schedules
-from ..exercises import Wrong, call, exercise, near, number, tensor
+from ..exercises import Wrong, call, exercise, near, recognise, tensor
 from ..rules import OneShotFilter, SelfPaced, StepE
+from .step_e import OF_THE_RAMP, misses
 
 
 @exercise
 def cosine_schedule(answer):
     """`answer(epoch, warmup, ramp, final)`: the excluded fraction of a cosine schedule."""
-    for warmup, ramp, final in ((5, 16, 0.4), (0, 10, 0.2), (3, 4, 0.9)):
-        expected, straight = schedules.cosine(warmup, ramp, final), schedules.linear(warmup, ramp, final)
-        for epoch in range(40):
-            when = f" at epoch {epoch} with warmup={warmup}, ramp={ramp}, final={final}"
-            value, wanted = number(call(answer, epoch, warmup, ramp, final, when=when), "a fraction"), expected(epoch)
-            if near(value, wanted):
-                continue
-            said = f"It should be {wanted:.4g}{when}; yours is {value:.4g}."
-            if epoch < warmup:
-                raise Wrong(f"{said} During the warm-up nothing is excluded.")
-            if near(value, wanted / final):
-                raise Wrong(f"{said} That is the share of the ramp: multiply it by final.")
-            if epoch >= warmup + ramp:
-                raise Wrong(f"{said} The ramp is over, so it stays at final: progress stops at 1.")
-            told = {
-                straight(epoch): "That is the straight ramp. Bend its progress t: (1 − cos(π t)) / 2.",
-                2 * wanted: "Half of 1 − cos(π t): the cosine goes from 1 to −1, a way of 2.",
-                final - wanted: "Yours falls where it should rise: 1 − cos, not 1 + cos.",
-            }
-            for candidate, message in told.items():
-                if near(value, candidate):
-                    raise Wrong(f"{said} {message}")
-            raise Wrong(f"{said} The progress is t = (epoch − warmup) / ramp, in radians it runs from 0 to π.")
+    for value, wanted, epoch, schedule, said in misses(answer, schedules.cosine):
+        if epoch < schedule.warmup:
+            raise Wrong(f"{said}During the warm-up nothing is excluded.")
+        recognise(value, {wanted / schedule.final: OF_THE_RAMP}, before=said)
+        if epoch >= schedule.warmup + schedule.ramp:
+            raise Wrong(f"{said}The ramp is over, so it stays at final: progress stops at 1.")
+        straight = schedules.linear(schedule.warmup, schedule.ramp, schedule.final)
+        told = {
+            straight(epoch): "That is the straight ramp. Bend its progress t: (1 − cos(π t)) / 2.",
+            2 * wanted: "Half of 1 − cos(π t): the cosine goes from 1 to −1, a way of 2.",
+            schedule.final - wanted: "Yours falls where it should rise: 1 − cos, not 1 + cos.",
+        }
+        recognise(value, told, before=said)
+        raise Wrong(f"{said}The progress is t = (epoch − warmup) / ramp, in radians it runs from 0 to π.")
     return "Flat at both ends, steepest in the middle, half of final halfway."
 
 

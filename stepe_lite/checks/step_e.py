@@ -3,30 +3,39 @@
 import torch
 
 from .. import ranking, schedules
-from ..exercises import Wrong, call, exercise, near, number, tensor
+from ..exercises import Wrong, call, exercise, near, number, recognise, tensor
 
 
 @exercise
 def linear_schedule(answer):
     """`answer(epoch, warmup, ramp, final)`: the excluded fraction of a linear schedule."""
-    for warmup, ramp, final in ((5, 15, 0.4), (0, 10, 0.2), (3, 4, 0.9)):
-        expected = schedules.linear(warmup, ramp, final)
+    for value, wanted, epoch, schedule, said in misses(answer, schedules.linear):
+        told = {100 * wanted: "That is a percentage.", wanted / schedule.final: OF_THE_RAMP}
+        recognise(value, told, before=said)
+        begin, end = schedule.warmup, schedule.warmup + schedule.ramp
+        if epoch <= begin:
+            raise Wrong(f"{said}Up to and including epoch {begin} nothing is excluded.")
+        if epoch >= end:
+            raise Wrong(f"{said}The ramp is over, so it stays at final.")
+        raise Wrong(f"{said}The ramp is a straight line from epoch {begin} to epoch {end}.")
+    return "0 during the warm-up, a straight ramp, then constant."
+
+
+OF_THE_RAMP = "That is the share of the ramp: multiply it by final."
+
+
+def misses(answer, make):
+    """Where `answer(epoch, warmup, ramp, final)` differs from the schedules of `make`, a function of `schedules`.
+
+    Yields (value, wanted value, epoch, schedule, a sentence on the difference).
+    """
+    for warmup, ramp, final in ((5, 16, 0.4), (0, 10, 0.2), (3, 4, 0.9)):
+        schedule = make(warmup, ramp, final)
         for epoch in range(40):
             when = f" at epoch {epoch} with warmup={warmup}, ramp={ramp}, final={final}"
-            value, wanted = number(call(answer, epoch, warmup, ramp, final, when=when), "a fraction"), expected(epoch)
-            if near(value, wanted):
-                continue
-            said = f"It should be {wanted:.4g}{when}; yours is {value:.4g}."
-            if near(value, 100 * wanted):
-                raise Wrong(f"{said} That is a percentage.")
-            if near(value, wanted / final):
-                raise Wrong(f"{said} That is the share of the ramp: multiply it by final.")
-            if epoch <= warmup:
-                raise Wrong(f"{said} Up to and including epoch {warmup} nothing is excluded.")
-            if epoch >= warmup + ramp:
-                raise Wrong(f"{said} The ramp is over, so it stays at final.")
-            raise Wrong(f"{said} The ramp is a straight line from epoch {warmup} to epoch {warmup + ramp}.")
-    return "0 during the warm-up, a straight ramp, then constant."
+            value, wanted = number(call(answer, epoch, warmup, ramp, final, when=when), "a fraction"), schedule(epoch)
+            if not near(value, wanted):
+                yield value, wanted, epoch, schedule, f"It should be {wanted:.4g}{when}; yours is {value:.4g}. "
 
 
 @exercise
@@ -60,9 +69,7 @@ def relative_cost(answer):
         100 * right: "That is a percentage. Leave it as a share.",
         1 / right: "That is standard training relative to Step-E. The other way round.",
     }
-    for value, message in told.items():
-        if near(cost, value, 0.004 * max(1, value)):
-            raise Wrong(message)
+    recognise(cost, told, 0.004)
     raise Wrong(f"{cost:g} is not it. Training a sample costs 3 forward passes, re-scoring it costs 1.")
 
 
