@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import seeding, validate
+from . import folders, seeding, validate
 from .noise import transition_matrix
 
 
@@ -174,10 +174,10 @@ class Dataset:
         `size`: scale every image to size × size pixels; None = they all have the same size already. `test`: a second
         such folder with clean labels. Images become RGB.
         """
-        images, labels, classes = _read_folder(path, size)
+        images, labels, classes = folders.read(path, size)
         test_images, test_labels = images[:0], labels[:0]
         if test is not None:
-            test_images, test_labels, test_classes = _read_folder(test, tuple(images.shape[-2:]))
+            test_images, test_labels, test_classes = folders.read(test, tuple(images.shape[-2:]))
             if test_classes != classes:
                 raise ValueError(f"test has the classes {test_classes}, but must have those of path, {classes}.")
         return cls(images, labels, None, test_images, test_labels, tuple(classes), Path(path).name)
@@ -209,22 +209,3 @@ def _labels(name, labels):
     if labels.is_floating_point() or labels.dtype == torch.bool:
         raise ValueError(f"{name} is {labels.dtype}, but must be whole numbers, one class index a sample.")
     return labels.long()
-
-
-def _read_folder(path, size):
-    from torchvision.datasets import ImageFolder
-    from torchvision.transforms import v2
-
-    if not Path(path).is_dir():
-        raise FileNotFoundError(f"path is {str(path)!r}, but must be a folder with one sub-folder of images a class.")
-    if size is not None and not isinstance(size, tuple):
-        size = (validate.whole("size", size, least=1),) * 2
-    resize = [] if size is None else [v2.Resize(size, antialias=True)]
-    folder = ImageFolder(path, transform=v2.Compose([v2.PILToTensor(), *resize]))
-    images = [image for image, _ in folder]
-    if len({image.shape for image in images}) > 1:
-        shapes = sorted({f"{image.shape[2]}×{image.shape[1]}" for image in images})
-        raise ValueError(
-            f"size is None, but the images come in {len(shapes)} sizes ({', '.join(shapes[:3])}): pass size=32, say."
-        )
-    return torch.stack(images), torch.tensor(folder.targets), folder.classes

@@ -1,11 +1,37 @@
-"""Folders of images, one sub-folder a class: what is in them, and a copy with other labels."""
+"""Folders of images, one sub-folder a class: read as tensors, listed, and copied with other labels."""
 
 import itertools
 import shutil
 from pathlib import Path, PurePosixPath
 
+import torch
+
 from . import validate
 from .atomic import folder_beside
+
+
+def read(path, size=None):
+    """All images of a folder with one sub-folder a class: (images uint8 (n, 3, h, w), labels int64 (n,), class names).
+
+    `size` as for `Dataset.from_folder`, or (height, width). Raises FileNotFoundError if there is no such folder, or
+    where a class has no images; ValueError if the images differ in size and `size` is None.
+    """
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import v2
+
+    if not Path(path).is_dir():
+        raise FileNotFoundError(f"path is {str(path)!r}, but must be a folder with one sub-folder of images a class.")
+    if size is not None and not isinstance(size, tuple):
+        size = (validate.whole("size", size, least=1),) * 2
+    resize = [] if size is None else [v2.Resize(size, antialias=True)]
+    folder = ImageFolder(path, transform=v2.Compose([v2.PILToTensor(), *resize]))
+    images = [image for image, _ in folder]
+    if len({image.shape for image in images}) > 1:
+        shapes = sorted({f"{image.shape[2]}×{image.shape[1]}" for image in images})
+        raise ValueError(
+            f"size is None, but the images come in {len(shapes)} sizes ({', '.join(shapes[:3])}): pass size=32, say."
+        )
+    return torch.stack(images), torch.tensor(folder.targets), folder.classes
 
 
 def image_files(folder):

@@ -3,6 +3,8 @@
 import pandas as pd
 import torch
 
+from .analysis import precision_recall
+
 
 def replay(rule, losses):
     """The weights that `rule` gives at every epoch to recorded `losses` (epochs, n): float32 (epochs, n).
@@ -20,12 +22,13 @@ def outcome(weights, is_mislabeled):
     clean, mislabeled : excluded samples that are rightly and wrongly labelled, as shares of all samples
     precision, recall : mislabeled among excluded, excluded among mislabeled; NaN where undefined
     """
-    excluded, n = weights < 0.5, weights.shape[1]
-    caught, out = (excluded & is_mislabeled).sum(1).double(), excluded.sum(1).double()
-    table = {
-        "clean": (out - caught) / n,
-        "mislabeled": caught / n,
-        "precision": caught / out,  # 0 / 0 is NaN
-        "recall": caught / is_mislabeled.sum(),
-    }
-    return pd.DataFrame({name: column.numpy() for name, column in table.items()}).rename_axis("epoch")
+    excluded = weights < 0.5
+    rows = [
+        {
+            "clean": (out & ~is_mislabeled).double().mean().item(),
+            "mislabeled": (out & is_mislabeled).double().mean().item(),
+            **dict(zip(("precision", "recall"), precision_recall(out, is_mislabeled))),
+        }
+        for out in excluded
+    ]
+    return pd.DataFrame(rows).rename_axis("epoch")

@@ -12,47 +12,17 @@ How samples are ranked, ties and NaN included, is said in `ranking`. Two optiona
 `for_labels(labels)` gives the rule that also knows the labels, `restart_epoch` asks for fresh weights at that epoch.
 """
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
-from . import seeding, validate
+from . import validate
+from .controls import Everything, KeepOnly, RandomExclusion, as_losses, check_schedule, digest, everything
 from .ranking import exclude_highest, moving_average, soft_weights
 from .schedules import Schedule, constant
 
-
-def _as_losses(losses):
-    losses = torch.as_tensor(losses, dtype=torch.float32)
-    if losses.ndim != 2 or losses.shape[1] == 0:
-        raise ValueError(f"losses has shape {tuple(losses.shape)}, but must be (epochs_so_far, n) with n at least 1.")
-    return losses
-
-
-def _everything(losses):
-    return torch.ones(losses.shape[1], device=losses.device)
-
-
-def _check_schedule(schedule):
-    try:
-        validate.fraction("schedule(0)", schedule(0))
-    except TypeError:
-        raise ValueError(
-            f"schedule is {schedule!r}, but must be a schedule such as schedules.linear(5, 15, 0.4)."
-        ) from None
-
-
-def _digest(tensor):
-    return hashlib.sha256(tensor.cpu().numpy().tobytes()).hexdigest()[:8]
-
-
-@dataclass(frozen=True)
-class Everything:
-    """Standard training: every sample, every epoch."""
-
-    def __call__(self, losses, epoch):
-        return _everything(_as_losses(losses))
+__all__ = ["Everything", "KeepOnly", "LossTruncation", "OneShotFilter", "RandomExclusion", "SelfPaced", "StepE"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +47,7 @@ class StepE:
     per_class: Any = field(default=False, kw_only=True)
 
     def __post_init__(self):
-        _check_schedule(self.schedule)
+        check_schedule(self.schedule)
         if self.soft is not None:
             validate.positive("soft", self.soft)
         validate.fraction("momentum", self.momentum)
@@ -91,10 +61,10 @@ class StepE:
     def __call__(self, losses, epoch):
         if self.per_class is True:
             raise ValueError("per_class is True, but this rule does not know the labels: pass per_class=labels.")
-        losses = _as_losses(losses)
+        losses = as_losses(losses)
         fraction = self.schedule(epoch)
         if len(losses) == 0 or fraction == 0:
-            return _everything(losses)
+            return everything(losses)
         scores = moving_average(losses, self.momentum) if self.momentum else losses[-1]
         if self.per_class is False:
             return self._weights(scores, fraction)
@@ -114,7 +84,7 @@ class StepE:
         return soft_weights(scores, fraction, self.soft)
 
     def __repr__(self):
-        labels = self.per_class if isinstance(self.per_class, bool) else f"labels:{_digest(self.per_class)}"
+        labels = self.per_class if isinstance(self.per_class, bool) else f"labels:{digest(self.per_class)}"
         return f"StepE({self.schedule}, soft={self.soft}, momentum={self.momentum}, per_class={labels})"
 
     def __eq__(self, other):
@@ -159,9 +129,9 @@ class SelfPaced:
             raise ValueError(f"schedule is {self.schedule!r}, but must be made by schedules.linear, .cosine, …")
 
     def __call__(self, losses, epoch):
-        losses = _as_losses(losses)
+        losses = as_losses(losses)
         if len(losses) == 0:
-            return _everything(losses)
+            return everything(losses)
         return exclude_highest(losses[-1], self.schedule.final - self.schedule(epoch))
 
 
@@ -187,53 +157,7 @@ class OneShotFilter:
         return self.warmup if self.restart else None
 
     def __call__(self, losses, epoch):
-        losses = _as_losses(losses)
+        losses = as_losses(losses)
         if epoch < self.warmup or len(losses) < self.warmup:
-            return _everything(losses)
+            return everything(losses)
         return exclude_highest(losses[self.warmup - 1], self.fraction)
-
-
-@dataclass(frozen=True)
-class RandomExclusion:
-    """The control: as many samples as Step-E on the same schedule, but chosen by chance.
-
-    Samples leave in one random order fixed by `seed`, so the excluded sets grow like Step-E's persistent outliers.
-    """
-
-    schedule: Schedule
-    seed: int = 0
-
-    def __post_init__(self):
-        _check_schedule(self.schedule)
-        validate.whole("seed", self.seed)
-
-    def __call__(self, losses, epoch):
-        losses = _as_losses(losses)
-        if len(losses) == 0:
-            return _everything(losses)
-        scores = torch.rand(losses.shape[1], generator=seeding.generator("random exclusion", self.seed))
-        return exclude_highest(scores.to(losses.device), self.schedule(epoch))
-
-
-@dataclass(frozen=True, eq=False)
-class KeepOnly:
-    """Keep a fixed set: `mask` bool (n,). With mask = ~data.is_mislabeled it is the oracle by removal."""
-
-    mask: torch.Tensor
-
-    def __post_init__(self):
-        mask = torch.as_tensor(self.mask)
-        if mask.dtype != torch.bool or mask.ndim != 1:
-            raise ValueError(f"mask is {mask.dtype} {tuple(mask.shape)}, but must be a bool vector (n,).")
-        if not mask.any():
-            raise ValueError("mask keeps no samples, but at least one must be kept.")
-        object.__setattr__(self, "mask", mask.clone())  # a rule does not change when yours does
-
-    def __call__(self, losses, epoch):
-        losses = _as_losses(losses)
-        if losses.shape[1] != len(self.mask):
-            raise ValueError(f"mask has {len(self.mask)} entries, but there are {losses.shape[1]} samples.")
-        return self.mask.to(losses.device, torch.float32)
-
-    def __repr__(self):
-        return f"KeepOnly({int(self.mask.sum())} of {len(self.mask)}, {_digest(self.mask)})"

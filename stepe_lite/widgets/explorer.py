@@ -97,11 +97,8 @@ class ScheduleExplorer(ipywidgets.VBox):
             self.output.clear_output()
             button.disabled, words, button.description = True, button.description, "training …"
             try:
-                rule, same = (
-                    self.rule,
-                    ("batch_size", "lr", "weight_decay", "optimizer", "lr_schedule", "augment", "seed"),
-                )
-                settings = {name: self.first.config[name] for name in same}
+                rule = self.rule
+                settings = {name: self.first.config[name] for name in SAME}
                 history = fit(self.data, self.model, rule, epochs=len(self.first.losses), progress=False, **settings)
                 tries = self.board.method.str.startswith("try").sum() + 1
                 self.board = pd.concat([self.board, _row(f"try {tries}", settings_of(rule), history)])
