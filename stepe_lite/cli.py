@@ -177,7 +177,8 @@ def _schedule(shape, warmup, ramp, final):
 def table(preset, out, jobs, root, show, save):
     """The paper's comparison on human label noise: run or continue a grid of experiments, and print its table.
 
-    smoke takes minutes, cpu some hours on two cores, paper needs a GPU.
+    smoke takes minutes, cpu some hours on two cores; calibrate (which settings give the paper's level?) and paper
+    need a GPU.
     """
     if preset is None and (show is None or save):
         raise click.UsageError(f"--preset is missing; choose one of {', '.join(presets.PRESETS)}.")

@@ -45,8 +45,8 @@ def _records(out):
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
-def table(runs, dataset, recipe):
-    """All methods on one data set under one recipe: a DataFrame of text, "not run yet" where there is no run.
+def table(runs, dataset, recipe, methods=METHODS):
+    """The `methods` on one data set under one recipe: a DataFrame of text, "not run yet" where there is no run.
 
     Means ± standard deviations over the seeds, in %. The accuracy is that of the last epoch; for early stopping, that
     of the epoch that was best on noisy validation labels. The column "paper" holds what the paper reports (`PAPER`).
@@ -55,7 +55,7 @@ def table(runs, dataset, recipe):
     here = here.assign(accuracy=here.accuracy_early_stopped.fillna(here.accuracy_last))
     standard = here[here.method == "standard"].seconds_per_epoch.mean()
     rows = {}
-    for method in METHODS:
+    for method in methods:
         of_method = here[here.method == method]
         reported = PAPER.get(dataset, {}).get(method, "")
         if of_method.empty:
@@ -79,22 +79,24 @@ def table(runs, dataset, recipe):
 
 
 def text(runs, preset=None):
-    """Every table of `runs` as text; with `preset`, also those of its parts that have no run yet."""
+    """Every table of `runs` as text; with `preset`, its methods alone, and also its parts that have no run yet."""
+    methods = METHODS if preset is None else PRESETS[preset]["methods"]
     pairs = list(dict.fromkeys(zip(runs.dataset, runs.recipe)))
     if preset is not None:
         pairs = list(dict.fromkeys([*(run[:2] for run in runs_of(preset)), *pairs]))
     parts = []
     for dataset, recipe in pairs:
         settings = ", ".join(f"{name} {value}" for name, value in RECIPES[recipe].items())
-        parts.append(f"{dataset}, recipe {recipe}: {settings}\n{table(runs, dataset, recipe).to_string()}")
+        parts.append(f"{dataset}, recipe {recipe}: {settings}\n{table(runs, dataset, recipe, methods).to_string()}")
     return "\n\n".join(parts)
 
 
 def save(out, preset, folder):
     """Keep what is small: PRESET.csv (`collect`), PRESET.json (provenance), and some losses of each data set.
 
-    The losses are those of standard training with seed 0: a .npz with `losses` float16 (epochs, SAMPLES), `labels` and
-    `clean_labels` int16 (SAMPLES,), `index` int32 (SAMPLES,) in the recipe's training set. `out`: the grid's folder.
+    The losses, kept where the preset compares Step-E, are those of standard training with seed 0: a .npz with `losses`
+    float16 (epochs, SAMPLES), `labels` and `clean_labels` int16 (SAMPLES,), `index` int32 (SAMPLES,) in the recipe's
+    training set. `out`: the grid's folder.
     """
     from . import grid
 
@@ -115,7 +117,7 @@ def save(out, preset, folder):
         partial.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     for run in runs_of(preset):
         path = grid.path_of(out, run, ".npz")
-        if run[2:] == ("standard", 0) and path.exists():
+        if run[2:] == ("standard", 0) and "Step-E" in PRESETS[preset]["methods"] and path.exists():
             data, *_ = grid.arrange(run)
             _save_losses(folder / f"{preset}_{run[0]}_{run[1]}.npz", data, History.load(path))
 

@@ -1,5 +1,6 @@
 """Grids of experiments: each run once, whatever is killed; and the table that comes out."""
 
+import dataclasses
 import json
 import math
 import signal
@@ -238,3 +239,26 @@ def test_the_smoke_preset_on_the_real_files(monkeypatch, cifar_folder, tmp_path)
     assert len(runs) == len(presets.METHODS)
     assert runs.precision["oracle by removal"] == runs.recall["oracle by removal"] == 1
     assert runs.accuracy_last["oracle by clean labels"] > runs.accuracy_last["random exclusion"]
+
+
+@pytest.mark.cifar
+@pytest.mark.parametrize(
+    ("preset", "recipe", "methods"),
+    [
+        ("paper", "resnet18-imagenet", ["standard", "standard, early-stopped", "Step-E", "Step-E, estimated fraction"]),
+        ("paper", "resnet18-cifar", ["standard", "Step-E"]),
+        ("calibrate", "calibrate-20-plain", ["standard", "oracle by clean labels"]),
+    ],
+)
+def test_the_presets_for_a_gpu_run_on_a_cpu_at_tiny_size(monkeypatch, cifar_folder, tmp_path, preset, recipe, methods):
+    small = presets.RECIPES[recipe] | {"subset": 100, "epochs": 3, "warmup": 1, "ramp": 1}
+    monkeypatch.setitem(presets.RECIPES, recipe, small)
+    whole = load("cifar100n", cifar_folder)
+    few = dataclasses.replace(whole, test_images=whole.test_images[:50], test_labels=whole.test_labels[:50])
+    monkeypatch.setattr(grid, "_data", lambda dataset, subset, root: few.subset(subset, seed=0))
+    runs = [run for run in presets.runs_of(preset) if run[:2] == ("cifar100n", recipe) and run[3] == 0]
+    assert {method for _, _, method, _ in runs} >= set(methods)
+    assert grid.run([run for run in runs if run[2] in methods], tmp_path, progress=False) == []
+    table = results.text(results.collect(tmp_path), preset)
+    assert f"cifar10n-aggre, recipe {recipe}" in table and "not run yet" in table
+    assert ("random exclusion" in table) == (preset == "paper")
