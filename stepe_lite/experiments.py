@@ -1,5 +1,6 @@
 """Several methods on the same data over several seeds, and the table that comes out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +36,15 @@ def methods(data, schedule, seed=0):
 
 
 def variants(data, schedule):
-    """Other forms of Step-E on the same schedule, as in `methods`. Their parameters are ours, and were not tuned."""
+    """Other forms of Step-E, as in `methods`. Their parameters are ours, and were not tuned.
+
+    All keep the given schedule but "half the ramp", which stands between Step-E and "loss truncation, warm-up".
+    """
     from .peers import EstimatedStepE
 
     return {
         "Step-E, estimated fraction": (data, EstimatedStepE(schedule.warmup, schedule.ramp)),
+        "Step-E, half the ramp": (data, StepE(replace(schedule, ramp=schedule.ramp // 2))),
         "Step-E, moving average": (data, StepE(schedule, momentum=0.5)),
         "Step-E, soft": (data, StepE(schedule, soft=0.5)),
         "Step-E, per class": (data, StepE(schedule, per_class=True)),

@@ -47,6 +47,7 @@ METHODS = (
     "one-shot",
     "Step-E",
     "Step-E, estimated fraction",
+    "Step-E, half the ramp",
     "Step-E, moving average",
     "Step-E, soft",
     "Step-E, per class",
@@ -58,7 +59,8 @@ METHODS = (
 PRESETS = {
     "smoke": {"datasets": ("cifar10n-worse",), "recipes": ("smoke",), "methods": METHODS, "seeds": (0,)},
     "cpu": {
-        "datasets": ("cifar10n-worse", "cifar100n"), "recipes": ("small_cnn",), "methods": METHODS, "seeds": (0, 1, 2),
+        "datasets": ("cifar10n-worse", "cifar100n", "cifar10n-aggre"),
+        "recipes": ("small_cnn",), "methods": METHODS, "seeds": (0, 1, 2),
     },
     "calibrate": {
         "datasets": ("cifar100n", "cifar10n-aggre"),

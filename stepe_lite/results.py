@@ -1,6 +1,8 @@
 """The table of a grid of experiments, and the small files that the course keeps of it."""
 
+import io
 import json
+import tarfile
 
 import numpy as np
 import pandas as pd
@@ -40,9 +42,27 @@ def collect(out):
     )
 
 
+def _record_files(out):
+    return sorted(path for path in out.glob("*.json") if not path.name.endswith(".error.json"))
+
+
 def _records(out):
-    paths = sorted(path for path in out.glob("*.json") if not path.name.endswith(".error.json"))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in _record_files(out)]
+
+
+def logs(archive):
+    """The logs of all runs in an archive that `save` wrote: a DataFrame with a row an epoch of each run.
+
+    Columns: dataset, recipe, method, seed, epoch (counted from 0), and those of `History.log`.
+    """
+    tables = []
+    with tarfile.open(archive) as file:
+        for member in file:
+            record = json.load(file.extractfile(member))
+            about = dict(zip(("dataset", "recipe", "method", "seed"), record["run"]))
+            log = pd.DataFrame(record["log"], dtype=float).rename_axis("epoch").reset_index()
+            tables.append(log.assign(**about))
+    return pd.concat(tables, ignore_index=True)
 
 
 def table(runs, dataset, recipe, methods=METHODS):
@@ -92,7 +112,8 @@ def text(runs, preset=None):
 
 
 def save(out, preset, folder):
-    """Keep what is small: PRESET.csv (`collect`), PRESET.json (provenance), and some losses of each data set.
+    """Keep what is small: PRESET.csv (`collect`), PRESET.json (provenance), the record of every run in
+    PRESET-runs.tar.xz (`logs`; unpacked, it is a folder that the grid can go on in), and some losses of each data set.
 
     The losses, kept where the preset compares Step-E, are those of standard training with seed 0: a .npz with `losses`
     float16 (epochs, SAMPLES), `labels` and `clean_labels` int16 (SAMPLES,), `index` int32 (SAMPLES,) in the recipe's
@@ -104,6 +125,12 @@ def save(out, preset, folder):
     runs, records = collect(out), _records(out)
     with written_beside(folder / f"{preset}.csv") as partial:
         runs.round(6).to_csv(partial, index=False)
+    with written_beside(folder / f"{preset}-runs.tar.xz") as partial, tarfile.open(partial, "w:xz") as archive:
+        for path in _record_files(out):  # nothing but names and contents: the same runs make the same archive
+            text = path.read_bytes()
+            member = tarfile.TarInfo(path.name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text))
     kept = {
         "command": f"stepe-lite table --preset {preset}",
         "finished": f"{len(records)} of {len(runs_of(preset))} runs",

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,6 +68,10 @@ def finished(tmp_path_factory):
         patch.setattr(grid, "_data", noisy_digits)
         assert grid.run(RUNS, out, progress=False) == []
     return out
+
+
+def read(path):
+    return json.loads(path.read_text())
 
 
 def start(program, out, jobs=1):
@@ -199,19 +204,38 @@ def test_what_is_saved_is_small_and_reads_back(finished, monkeypatch, tmp_path):
     monkeypatch.setattr(results, "SAMPLES", 100)
     results.save(finished, "tiny", tmp_path)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 100_000
+    again = tmp_path / "again"
+    results.save(finished, "tiny", again)
+    for path in again.iterdir():
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
     runs = results.collect(finished).reset_index(drop=True)
     pd.testing.assert_frame_equal(results.collect(tmp_path / "tiny.csv"), runs, check_exact=False, atol=1e-6)
     kept = json.loads((tmp_path / "tiny.json").read_text())
-    assert kept["finished"] == "30 of 30 runs" and kept["recipes"]["tiny"] == TINY
+    assert kept["finished"] == f"{len(RUNS)} of {len(RUNS)} runs" and kept["recipes"]["tiny"] == TINY
     with np.load(tmp_path / "tiny_digits_tiny.npz") as file:
         assert file["losses"].dtype == np.float16 and file["losses"].shape == (TINY["epochs"], 100)
         assert math.isclose((file["labels"] != file["clean_labels"]).mean(), 0.4, abs_tol=0.1)
+    logs = results.logs(tmp_path / "tiny-runs.tar.xz")
+    assert len(logs) == sum(len(record["log"]["steps"]) for record in map(read, finished.glob("*.json")))
+    last = logs[(logs.method == "Step-E") & (logs.seed == 1) & (logs.epoch == TINY["epochs"] - 1)]
+    assert last.precision.item() == runs[(runs.method == "Step-E") & (runs.seed == 1)].precision.item()
+
+
+def test_the_kept_archive_unpacked_is_a_finished_grid(finished, monkeypatch, tmp_path):
+    monkeypatch.setitem(presets.PRESETS, "tiny", {
+        "datasets": ("digits",), "recipes": ("tiny",), "methods": presets.METHODS, "seeds": (0, 1),
+    })  # fmt: skip
+    results.save(finished, "tiny", tmp_path / "kept")
+    shutil.unpack_archive(tmp_path / "kept" / "tiny-runs.tar.xz", tmp_path / "grid")
+    monkeypatch.setattr(grid, "fit", lambda *_, **__: 1 / 0)
+    assert grid.run(RUNS, tmp_path / "grid", progress=False) == []
+    assert_same_results(tmp_path / "grid", finished)
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["table"], "--preset is missing; choose one of smoke, cpu, paper"),
+        (["table"], "--preset is missing; choose one of smoke, cpu, calibrate, paper"),
         (["table", "--preset", "spu"], "Did you mean 'cpu'"),
         (["table", "--preset", "smoke", "--jobs", "0"], "jobs is 0"),
     ],

@@ -6,11 +6,11 @@ from .style import DASHED, GROUPS, METHODS, MISLABELED, new_axes, new_figure
 
 
 def curves(histories, column="test_accuracy", ax=None, label="test accuracy"):
-    """One line a method over the epochs: `histories` is a dict name -> History."""
+    """One line a method over the epochs: `histories` is a dict name -> History, or its log."""
     ax = new_axes(ax)
     for name, history in histories.items():
-        style = "--" if name in DASHED else "-"
-        ax.plot(history.log.index + 1, history.log[column], style, label=name, color=METHODS.get(name))
+        style, log = "--" if name in DASHED else "-", getattr(history, "log", history)
+        ax.plot(log.index + 1, log[column], style, label=name, color=METHODS.get(name))
     ax.set(xlabel="epochs trained", ylabel=label)
     ax.legend(fontsize=8)
     return ax

@@ -23,6 +23,7 @@ METHODS = {
     "Step-E": "#009E73",
     "Step-E, estimated fraction": "#882255",
     "Step-E, late start": "#882255",
+    "Step-E, half the ramp": "#009E73",
     "Step-E, moving average": "#117733",
     "Step-E, soft": "#999933",
     "Step-E, per class": "#332288",
@@ -31,6 +32,7 @@ METHODS = {
 }
 DASHED = {
     "loss truncation, warm-up",
+    "Step-E, half the ramp",
     "random exclusion",
     "oracle by removal",
     "oracle by clean labels",
