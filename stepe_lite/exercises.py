@@ -22,9 +22,15 @@ def exercise(check):
         except Wrong as wrong:
             print(f"✗ {wrong}")
         except Exception as error:  # whatever the learner's code raises is an answer to comment on, not a crash
-            print(f"✗ Your code raised {type(error).__name__}: {error}")
+            print(f"✗ Your code raised {type(error).__name__}: {_short(error)}")
 
     return told
+
+
+def _short(error):
+    """The first and the last line of an error's message: libraries print whole arrays in between."""
+    lines = [line if len(line) < 200 else f"{line[:200]} …" for line in str(error).splitlines() if line.strip()]
+    return " … ".join(dict.fromkeys(lines[:1] + lines[-1:]))
 
 
 def call(function, *arguments, when=""):
@@ -35,7 +41,7 @@ def call(function, *arguments, when=""):
     try:
         result = function(*arguments)
     except Exception as error:
-        raise Wrong(f"Your function raised {type(error).__name__}{when}: {error}") from None
+        raise Wrong(f"Your function raised {type(error).__name__}{when}: {_short(error)}") from None
     if result is None:
         raise Wrong(f"Your function returned None{when}. Write it, and end every branch with `return`.")
     for old, new in zip(before, arguments):
@@ -52,6 +58,8 @@ def tensor(value, shape, what):
         raise Wrong(f"Your function returned a {type(value).__name__}, but should return {what}.") from None
     if value.shape != shape:
         shapes = f"shape {tuple(value.shape)} where {tuple(shape)} was wanted"
+        if value.ndim == 0:
+            shapes = f"one number where {tuple(shape)} was wanted (a `return` inside a loop ends it?)"
         raise Wrong(f"Your function returned {shapes}: {what}.")
     return value
 

@@ -102,6 +102,19 @@ def own(logits, labels):
     return logits.gather(1, labels[:, None])[:, 0]
 
 
+def fitted(losses):
+    return GaussianMixture(2, random_state=0).fit(losses.numpy()[:, None])
+
+
+def per_class_cut_off(losses, labels, fraction):
+    """Rounds down where round() goes up."""
+    weights = torch.ones(len(losses))
+    for c in labels.unique():
+        members = (labels == c).nonzero().flatten()
+        weights[members[losses[members].argsort(descending=True)[: int(fraction * len(members))]]] = 0
+    return weights
+
+
 def by_mean_loss(losses, weights):
     excluded = (weights[-1] == 0).nonzero().flatten()
     return excluded[losses.mean(0)[excluded].argsort(descending=True)]
@@ -207,6 +220,7 @@ EXERCISES = {
             lambda logits, labels: own(logits, labels) - logits.scatter(1, labels[:, None], 0).amax(1),
             lambda logits, labels: own(logits, labels),
             lambda logits, labels: logits.scatter_(1, labels[:, None], -torch.inf).amax(1),
+            lambda logits, labels: logits.topk(2).values[:, 0] - logits.topk(2).values[:, 1],
         ],
     ),
     "class_thresholds": (
@@ -228,6 +242,10 @@ EXERCISES = {
             lambda excluded, start: excluded[start:][:, excluded[-1]].float().mean(),
             lambda excluded, start: 1 - excluded[start:].all(0).sum() / excluded[-1].sum(),
             lambda excluded, start: (excluded[start] & excluded[-1]).sum() / excluded[start].sum(),
+            lambda excluded, start: (excluded[start] & excluded[-1]).sum() / excluded[-1].sum(),
+            lambda excluded, start: excluded[start + 1 :].all(0).sum() / excluded[-1].sum(),
+            lambda excluded, start: excluded[start:].all(0).sum() / excluded.any(0).sum(),
+            lambda excluded, start: excluded[start:].all(1).float().mean(),
         ],
     ),
     "upper_hump": (
@@ -239,6 +257,12 @@ EXERCISES = {
             lambda losses: (losses < losses.mean()).float().mean(),
             lambda losses: 100 * (losses > losses.mean()).float().mean(),
             lambda losses: losses,
+            lambda losses: (losses > 1).float().mean(),
+            lambda losses: (losses > np.log(2)).float().mean(),
+            lambda losses: (losses > losses.mean()).float().mean(),
+            lambda losses: (losses > (losses.min() + losses.max()) / 2).float().mean(),
+            lambda losses: fitted(losses).means_.max(),
+            lambda losses: fitted(losses).weights_[fitted(losses).covariances_.argmax()],
         ],
     ),
     "rank_per_class": (
@@ -249,6 +273,10 @@ EXERCISES = {
             lambda losses, labels, fraction: StepE(constant(fraction), per_class=labels)(-losses[None], 1),
             lambda losses, labels, fraction: StepE(constant(fraction / 2), per_class=labels)(losses[None], 1),
             lambda losses, labels, fraction: losses * StepE(constant(fraction), per_class=labels)(losses[None], 1),
+            lambda losses, labels, fraction: torch.cat(
+                [ranking.exclude_highest(losses[labels == c], fraction) for c in labels.unique()]
+            ),
+            lambda losses, labels, fraction: per_class_cut_off(losses, labels, fraction),
         ],
     ),
     "share_won_back": ("my_share", [7.1, 41.3, 50.4 / 60.5, 0.587, 0.7, "0.41"]),
@@ -260,6 +288,8 @@ EXERCISES = {
             lambda method, standard: ((method - standard).mean(), (method - standard).std(ddof=1)),
             lambda method, standard: ((method - standard).mean(), 4.303 * (method - standard).std() / 3**0.5),
             lambda method, standard: ((method - standard).mean(), 1.96 * (method - standard).std(ddof=1) / 3**0.5),
+            lambda method, standard: (abs(method - standard).mean(), 4.303 * (method - standard).std(ddof=1) / 3**0.5),
+            lambda method, standard: {"mean": (method - standard).mean(), "half": 0.1},
         ],
     ),
     "rank_suspects": (

@@ -53,6 +53,9 @@ def margin(answer):
             (given - logits.amax(1), "Your best class may be the given one itself. Take the best of the *others*."),
             (given - logits.topk(2).values[:, 1], "The second highest of all need not be the best of the *others*."),
             (given, "That is the logit of the given label alone. Subtract the best other one."),
+            (logits.topk(2).values @ torch.tensor([1.0, -1.0]), "You never ask for the label: the highest logit minus "
+             "the second. The margin is about the *given* class."),
+            (logits.log_softmax(1).gather(1, own)[:, 0], "That is the log-probability of the given label."),
             (given - rival.clamp(min=0), "Setting the given entry to 0 hides the others where these are below 0."),
             (given - logits.scatter(1, own, 0).sum(1) / (k - 1), "That takes the mean of the others, not the highest."),
             (of_probabilities, "That is a difference of probabilities. Use the logits as they are."),
@@ -84,7 +87,8 @@ def class_thresholds(answer):
             (sums, "That is the sum. Take the mean."),
             (sums / n, "You divide by the number of all samples. Divide by the number given the class."),
             (torch.stack([group[:, c].median() for group, c in groups]), "That is the median. Take the mean."),
-            (torch.stack([group.amax(1).mean() for group, _ in groups]), "That is the highest of any class."),
+            (torch.stack([group.amax(1).mean() for group, _ in groups]), "That is the mean of each sample's highest "
+             "probability, of whatever class. For class c, take the probability of c itself."),
             (torch.stack([p[p.argmax(1) == c, c].mean() for c in range(k)]), "Group by label, not by prediction."),
         ])  # fmt: skip
         raise Wrong("Not it. For class c: take the samples with labels == c, and average their probability of c.")

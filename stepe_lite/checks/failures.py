@@ -9,16 +9,15 @@ from ..exercises import Wrong, call, exercise, near, number, recognise, tensor
 @exercise
 def never_back(answer):
     """`answer(excluded, start)`: of the samples excluded at the last epoch, the share that was out since `start`."""
-    out = torch.zeros(6, 10, dtype=torch.bool)
-    out[1:, :2] = True  # out all the time from epoch 1 on
-    out[3:, 2:5] = True  # … from epoch 3 on
-    out[5, 5:8] = True  # only at the end
-    out[3:5, 8] = True  # back at the end
-    for start, wanted in ((1, 2 / 8), (3, 5 / 8), (5, 1.0)):
-        share = number(call(answer, out, start), "one number")
+    # by column: at which of six epochs a sample was out
+    epochs = ("012345", "12345", "2345", "345", "345", "45", "5", "5", "34", "1245", "1245", "")
+    out = torch.tensor([[str(epoch) in column for column in epochs] for epoch in range(6)])
+    at_the_end = out[-1].sum().item()
+    for start in (1, 3, 5):
+        share, since = number(call(answer, out, start), "one number"), out[start:].all(0).sum().item()
+        wanted = since / at_the_end
         if near(share, wanted):
             continue
-        since = out[start:].all(0).sum().item()
         told = {
             since / out.shape[1]: "That is their share of all samples. Divide by those excluded at the last epoch.",
             since: "You counted the samples. Divide by the number excluded at the last epoch.",
@@ -26,21 +25,32 @@ def never_back(answer):
             100 * wanted: "That is a percentage. Leave it as a share.",
             out[start:][:, out[-1]].float().mean().item(): "That averages over the epochs. A sample counts only if it "
             "was excluded at *every* epoch from start on: .all(0).",
-            (out[start] & out[-1]).sum().item() / 8: "You compare two epochs. Look at all of them from start on.",
-            out.all(0).sum().item() / 8: "You look at all epochs. Begin at start: excluded[start:].",
+            (out[start] & out[-1]).sum().item() / at_the_end: "You compare two epochs. Some samples came back between "
+            "them: look at all epochs from start on.",
+            out.all(0).sum().item() / at_the_end: "You look at all epochs. Begin at start: excluded[start:].",
+            out[start + 1 :].all(0).sum().item() / at_the_end: "You begin one epoch late. Epoch start counts, too.",
+            since / out.any(0).sum().item(): "Divide by those excluded at the last epoch, not at any epoch.",
+            0.0: "That is 0. Does .all look along the epochs? Epochs are dimension 0.",
         }
         recognise(share, told)
-        raise Wrong(f"In a small example with start={start} it is {wanted:g}; yours is {share:.3g}.")
+        example = f"of the {at_the_end} samples out at the end, {since} were out at every epoch from {start} on"
+        raise Wrong(f"In a small example {example}: {wanted:g}. Yours is {share:.3g}.")
     return "Out at every epoch from start on, as a share of those out at the end."
 
 
 @exercise
 def upper_hump(answer):
     """`answer(losses)`: the share of the samples in the upper of two humps."""
-    for seed, (low, high) in enumerate(((140, 60), (60, 140), (160, 40), (70, 130), (150, 50), (90, 110))):
+    # (how many, where, how wide) of the lower and of the upper hump: no one threshold, and no mean, parts them all
+    humps = (
+        ((140, 0.3, 0.10), (60, 3.0, 0.4)), ((60, 1.5, 0.15), (140, 3.0, 0.2)), ((160, 0.10, 0.02), (40, 0.6, 0.1)),
+        ((120, 1.0, 0.30), (80, 3.0, 0.1)), ((50, 0.3, 0.05), (150, 3.5, 1.0)), ((90, 0.3, 0.10), (110, 3.0, 0.4)),
+    )  # fmt: skip
+    for seed, ((low, *lower), (high, *upper)) in enumerate(humps):
         noise = torch.randn(low + high, generator=torch.Generator().manual_seed(seed))
-        losses = torch.cat([0.3 + 0.1 * noise[:low], 3.0 + 0.4 * noise[low:]]).clamp(min=0)
-        losses = losses[torch.randperm(low + high, generator=torch.Generator().manual_seed(seed))]
+        losses = torch.cat([lower[0] + lower[1] * noise[:low], upper[0] + upper[1] * noise[low:]]).clamp(min=0)
+        mixed = torch.randperm(low + high, generator=torch.Generator().manual_seed(seed))
+        losses, is_high = losses[mixed], (torch.arange(low + high) >= low)[mixed]
         share, wanted = number(call(answer, losses), "one number"), high / (low + high)
         if near(share, wanted, 0.03):
             continue
@@ -52,14 +62,17 @@ def upper_hump(answer):
             raise Wrong("That is a percentage. Leave it as a share between 0 and 1.")
         if near(share, 0.5, 0.01):
             raise Wrong("Half of the samples lie above the median, whatever the humps are. Where do the humps part?")
-        raise Wrong(f"{high} of {low + high} losses are in the upper hump, {wanted:g}; yours is {share:.3g}.")
+        said = f"{high} of {low + high} losses are in the upper hump, {wanted:g}; yours is {share:.3g}"
+        if near(share, losses[is_high].mean().item(), 0.1):
+            raise Wrong(f"{said}. That is where the hump lies, not how many samples are in it.")
+        raise Wrong(f"{said}. These humps lie at {lower[0]} and {upper[0]} nats.")
     return "The upper hump holds the suspects. No clean label was needed."
 
 
 @exercise
 def rank_per_class(answer):
     """`answer(losses, labels, fraction)`: weights; 0 for the round(fraction · size) highest losses of each class."""
-    for sizes, fraction in (((30, 10), 0.2), ((50, 20, 8), 0.3)):
+    for sizes, fraction in (((30, 10), 0.2), ((33, 12, 8), 0.3)):
         labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
         generator = torch.Generator().manual_seed(len(labels))
         mixed = torch.randperm(len(labels), generator=generator)
@@ -75,6 +88,9 @@ def _explain_per_class(weights, losses, labels, fraction):
         raise Wrong("A weight is 0 (excluded) or 1 (kept); yours hold other numbers too.")
     if torch.equal(weights, ranking.exclude_highest(losses, fraction)):
         raise Wrong("That is one ranking over all samples. Rank within each class.")
+    each = [ranking.exclude_highest(losses[labels == c], fraction) for c in labels.unique()]
+    if torch.equal(weights, torch.cat(each)) and not torch.equal(labels, labels.sort().values):
+        raise Wrong("Your weights come class by class. Put each back at the place of its sample.")
     for c in labels.unique():
         mine, theirs = weights[labels == c], losses[labels == c]
         wanted, n = ranking.exclude_highest(theirs, fraction), len(theirs)
@@ -84,5 +100,8 @@ def _explain_per_class(weights, losses, labels, fraction):
         if torch.equal(mine, 1 - wanted):
             raise Wrong("The wrong way round. 1 keeps a sample, 0 excludes it.")
         if out != should:
-            raise Wrong(f"Of the {n} samples of class {int(c)} {should} should be excluded; you exclude {out}.")
+            raise Wrong(
+                f"Of the {n} samples of class {int(c)}, {should} should be excluded; you exclude {out}. "
+                "(A place within the class is not the place among all samples; and round() goes up, too.)"
+            )
         raise Wrong(f"In class {int(c)} the right number is excluded, {should}, but not those with the highest loss.")

@@ -30,20 +30,29 @@ def share_won_back(answer):
 @exercise
 def paired_gain(answer):
     """`answer(method, standard)`: (mean, half) of the paired difference of 3 seeds, half = 4.303 · s / √3."""
-    for method, standard in (([0.60, 0.64, 0.65], [0.50, 0.51, 0.55]), ([0.2, 0.3, 0.1], [0.3, 0.3, 0.3])):
+    for method, standard in (([0.60, 0.64, 0.65], [0.50, 0.51, 0.55]), ([0.2, 0.4, 0.1], [0.3, 0.3, 0.3])):
         method, standard = np.array(method), np.array(standard)
         found = call(answer, method.copy(), standard.copy())
         try:
-            mean, half = found
+            mean, half = None if isinstance(found, dict) else found
         except (TypeError, ValueError):
             raise Wrong("Your function should return two numbers: the mean and half the width.") from None
         mean, half = number(mean, "two numbers"), number(half, "two numbers")
         difference = method - standard
         spread, wanted = difference.std(ddof=1), t.ppf(0.975, 2) * difference.std(ddof=1) / np.sqrt(3)
-        if near(mean, -difference.mean(), 1e-4):
-            raise Wrong("The sign is turned round: method minus standard.")
+        recognise((mean, half), [
+            ((difference.mean() - wanted, difference.mean() + wanted), "Those are the ends of the interval. Return its "
+             "middle, the mean, and half its width."),
+            ((wanted, difference.mean()), "The mean comes first, then half the width."),
+            ((100 * difference.mean(), 100 * wanted), "Those are percentage points. Leave them as shares."),
+        ], 2e-4)  # fmt: skip
         if not near(mean, difference.mean(), 1e-4):
-            raise Wrong(f"The mean difference of {method.tolist()} and {standard.tolist()} is {difference.mean():.4f}.")
+            said = f"The mean difference of {method.tolist()} and {standard.tolist()} is {difference.mean():.4f}"
+            recognise(mean, {
+                -difference.mean(): "The sign is turned round: method minus standard.",
+                np.abs(difference).mean(): "You take the sign away. A seed on which the method loses counts below 0.",
+            }, 1e-4)  # fmt: skip
+            raise Wrong(f"{said}; yours is {mean:.4f}.")
         apart = np.sqrt(method.var(ddof=1) + standard.var(ddof=1))
         told = {
             spread: "That is the standard deviation. Divide it by √3 and multiply by 4.303.",
@@ -52,6 +61,10 @@ def paired_gain(answer):
             4.303 * spread: "Divide by √3: the interval is for the mean of three seeds.",
             4.303 * spread / 3: "Divide by √3, not by 3.",
             2 * wanted: "That is the whole width. Return half of it.",
+            4.303 * spread**2 / np.sqrt(3): "s is the standard deviation, not its square.",
+            4.303
+            * method.std(ddof=1)
+            / np.sqrt(3): "s is the deviation of the three *differences*, not of the method.",
             4.303 * difference.std() / np.sqrt(3): "NumPy's std divides by n. Use ddof=1, which divides by n − 1.",
             4.303 * apart / np.sqrt(3): "Subtract seed by seed first; then take the deviation of the differences.",
         }
