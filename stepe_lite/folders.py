@@ -13,19 +13,22 @@ from .atomic import folder_beside
 def read(path, size=None):
     """All images of a folder with one sub-folder a class: (images uint8 (n, 3, h, w), labels int64 (n,), class names).
 
-    `size` as for `Dataset.from_folder`, or (height, width). Raises FileNotFoundError if there is no such folder, or
-    where a class has no images; ValueError if the images differ in size and `size` is None.
+    `size` as for `Dataset.from_folder`, or (height, width). Sub-folders whose name begins with a dot are no classes.
+    Raises FileNotFoundError if there is no such folder, or where a class has no images; ValueError if an image cannot
+    be read, or if the images differ in size and `size` is None.
     """
-    from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
 
-    if not Path(path).is_dir():
-        raise FileNotFoundError(f"path is {str(path)!r}, but must be a folder with one sub-folder of images a class.")
     if size is not None and not isinstance(size, tuple):
         size = (validate.whole("size", size, least=1),) * 2
     resize = [] if size is None else [v2.Resize(size, antialias=True)]
-    folder = ImageFolder(path, transform=v2.Compose([v2.PILToTensor(), *resize]))
-    images = [image for image, _ in folder]
+    folder, transform = _image_folder(path), v2.Compose([v2.PILToTensor(), *resize])
+    images = []
+    for file in _files(folder):
+        try:
+            images.append(transform(folder.loader(Path(folder.root, file))))
+        except OSError as error:  # Pillow's UnidentifiedImageError is one
+            raise ValueError(f"path has an image that cannot be read: {file!r} ({error}).") from error
     if len({image.shape for image in images}) > 1:
         shapes = sorted({f"{image.shape[2]}×{image.shape[1]}" for image in images})
         raise ValueError(
@@ -39,9 +42,26 @@ def image_files(folder):
 
     Raises FileNotFoundError if there is no such folder, or where a class has no images.
     """
+    return _files(_image_folder(folder))
+
+
+def _files(folder):
+    return [Path(path).relative_to(folder.root).as_posix() for path, _ in folder.imgs]
+
+
+def _image_folder(path):
     from torchvision.datasets import ImageFolder
 
-    return [Path(path).relative_to(folder).as_posix() for path, _ in ImageFolder(folder).imgs]
+    class Visible(ImageFolder):
+        def find_classes(self, directory):  # Jupyter leaves folders called .ipynb_checkpoints
+            classes, _ = super().find_classes(directory)
+            classes = [name for name in classes if not name.startswith(".")]
+            return classes, {name: number for number, name in enumerate(classes)}
+
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        raise FileNotFoundError(f"path is {str(path)!r}, but must be a folder with one sub-folder of images a class.")
+    return Visible(path)
 
 
 def copy(source, destination, labels):
@@ -54,7 +74,7 @@ def copy(source, destination, labels):
     Raises FileExistsError if `destination` exists, ValueError if it lies in `source`, if `labels` names an image that
     is not there or a class that is none, or if a class would be left without images.
     """
-    source, destination = Path(source), Path(destination)
+    source, destination = Path(source).expanduser(), Path(destination).expanduser()
     if destination.resolve().is_relative_to(source.resolve()):
         raise ValueError(f"destination is {str(destination)!r}, which lies in source; choose a folder beside it.")
     places = _places(image_files(source), labels)

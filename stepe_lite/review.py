@@ -113,24 +113,40 @@ class Review:
             self.as_table().to_csv(partial)
 
     @classmethod
-    def from_csv(cls, path, classes):
+    def from_csv(cls, path, classes, files=None):
         """Take up the review that `to_csv` wrote, perhaps changed in a spreadsheet since. `classes`: as in the data.
 
-        Raises FileNotFoundError, or ValueError if `path` is no such table or has a decision or label that is none.
+        In a spreadsheet, change the columns `decision` and, for "relabel", `label`; keep commas between the columns.
+
+        Raises FileNotFoundError, or ValueError if `path` is no such table, has a decision or label that is none, or is
+        of other files than `files` (as for `suspicious`).
         """
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
         missing = {"sample", "given", "suggested", *_NUMBERS, "times_excluded", "decision", "label", "turn"} - {*table}
         if missing:
-            raise ValueError(f"path is {str(path)!r}, which is no table of Review.to_csv: no column {min(missing)!r}.")
+            hint = " Are there semicolons between the columns? They must be commas." if ";" in table.columns[0] else ""
+            raise ValueError(
+                f"path is {str(path)!r}, which is no table of Review.to_csv: no column {min(missing)!r}.{hint}"
+            )
         number = {name: lambda text: float(text or "nan") for name in _NUMBERS}
         number |= {"sample": int, "times_excluded": int, "turn": lambda text: int(text or 0)}
         table = table.assign(**{name: table[name].map(read) for name, read in number.items()}).set_index("sample")
         review = cls(table.drop(columns=["decision", "label", "turn"]), tuple(classes))
         for row in table[table.decision != ""].sort_values("turn", kind="stable").itertuples():
-            if validate.choice("decision", row.decision, ("keep", "relabel", "drop")) == "drop":
+            name = f"sample {row.Index} in {str(path)!r}: "
+            if validate.choice(f"{name}decision", row.decision, ("keep", "relabel", "drop")) == "drop":
                 review.drop(row.Index)
-            else:
-                review.relabel(row.Index, row.label)
+                continue
+            if row.decision == "keep" and row.label not in ("", row.given):
+                raise ValueError(f"{name}decision is 'keep', but label is {row.label!r}, not {row.given!r}: relabel?")
+            label = row.given if row.decision == "keep" else row.label
+            review.relabel(row.Index, validate.choice(f"{name}label", label, classes))
+        if files is not None:
+            for sample, file in review.table.get("file", pd.Series(dtype=str)).items():
+                if sample >= len(files) or files[sample] != file:
+                    raise ValueError(
+                        f"path is {str(path)!r}, a review of other files: {file!r} is not sample {sample}."
+                    )
         return review
 
     def cleaned(self, data):

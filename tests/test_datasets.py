@@ -18,7 +18,7 @@ import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from stepe_lite import Dataset, datasets, files, load, noise
+from stepe_lite import Dataset, datasets, files, folders, load, noise
 from stepe_lite.files import DamagedData, MissingData
 
 NOISE_RATES = {  # share of labels that differ from the clean ones
@@ -295,6 +295,16 @@ def test_from_folder_explains_what_is_wrong(tmp_path):
     Image.new("RGB", (30, 20)).save(train / "warm" / "larger.png")
     with pytest.raises(ValueError, match=r"images come in 2 sizes \(30×20, 8×8\): pass size=32, say"):
         Dataset.from_folder(train)
+    (train / "warm" / "broken.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"an image that cannot be read: 'warm/broken.png'"):
+        Dataset.from_folder(train, size=8)
+
+
+def test_from_folder_passes_over_hidden_folders(tmp_path):
+    folder = save_images(tmp_path / "train", warm=[RED], cold=[BLUE])
+    (folder / ".ipynb_checkpoints").mkdir()
+    assert Dataset.from_folder(folder).classes == ("cold", "warm")
+    assert folders.image_files(folder) == ["cold/0.png", "warm/0.png"]
 
 
 # Files that are missing or damaged

@@ -196,11 +196,31 @@ def test_what_is_no_review_is_refused(tmp_path):
     (tmp_path / "review.csv").write_text(text.replace("relabel", "rename"))
     with pytest.raises(ValueError, match="decision is 'rename', but must be one of 'keep', 'relabel', 'drop'"):
         Review.from_csv(tmp_path / "review.csv", CLASSES)
+    (tmp_path / "review.csv").write_text(text.replace(",", ";"))
+    with pytest.raises(ValueError, match="Are there semicolons between the columns"):
+        Review.from_csv(tmp_path / "review.csv", CLASSES)
+    (tmp_path / "review.csv").write_text(text.replace("relabel,cat", "keep,cat"))
+    with pytest.raises(ValueError, match=r"sample 7 in .* decision is 'keep', but label is 'cat', not 'bee'"):
+        Review.from_csv(tmp_path / "review.csv", CLASSES)
+    (tmp_path / "review.csv").write_text(text.replace("relabel,cat", "relabel,"))
+    with pytest.raises(ValueError, match=r"sample 7 in .* label is '', but must be one of"):
+        Review.from_csv(tmp_path / "review.csv", CLASSES)
     (tmp_path / "review.csv").write_text(text.replace("turn", "tour"))
     with pytest.raises(ValueError, match=r"no table of Review.to_csv: no column 'turn'"):
         Review.from_csv(tmp_path / "review.csv", CLASSES)
     with pytest.raises(FileNotFoundError):
         Review.from_csv(tmp_path / "nowhere.csv", CLASSES)
+
+
+def test_a_review_of_other_files_is_refused(tmp_path):
+    Review(table(files=True), CLASSES).to_csv(tmp_path / "review.csv")
+    files = [""] * 10
+    for sample, label in zip(SAMPLES, GIVEN):
+        files[sample] = f"{label}/{sample}.png"
+    assert len(Review.from_csv(tmp_path / "review.csv", CLASSES, files).table) == len(SAMPLES)
+    for changed in (files[1:], files[:-1], ["ant/new.png", *files]):
+        with pytest.raises(ValueError, match=r"a review of other files: '.*' is not sample"):
+            Review.from_csv(tmp_path / "review.csv", CLASSES, changed)
 
 
 # --- a cleaned Dataset

@@ -9,25 +9,28 @@ from ..exercises import Wrong, call, exercise, near, number, recognise, tensor
 @exercise
 def rank_suspects(answer):
     """`answer(losses, weights)`: the samples with weight 0 in the last epoch, those of the highest mean loss first."""
-    losses = torch.tensor([[1, 2, 0.5, 3, 6, 9], [1, 3, 0.5, 3, 6, 9], [1, 8, 0.5, 3, 6, 1]])
-    weights = torch.tensor([[1.0, 1, 1, 1, 1, 1], [1, 0, 1, 1, 0, 0], [1, 0, 1, 0, 0, 1]])
+    losses = torch.tensor([[1, 2, 0.5, 5, 6, 9], [1, 2, 0.5, 5, 6, 9], [1, 8, 0.5, 3, 6, 1]])
+    weights = torch.tensor([[1.0, 1, 1, 0, 1, 1], [1, 1, 1, 0, 0, 0], [1, 0, 1, 0, 0, 1]])
     found = call(answer, losses, weights)
     found = tensor(found, np.shape(found), "the numbers of the samples").flatten()
     if found.dtype == torch.bool:
         raise Wrong("That is a mask of True and False. Return the numbers of the samples, in order.")
     found = found.tolist()
-    if found == [4, 1, 3]:
+    if found == [4, 3, 1]:
         return "Excluded at the end, and the most persistent losses first."
     told = {
-        (1, 3, 4): "These are the right samples, but not sorted by their mean loss.",
-        (3, 1, 4): "The right samples, but the lowest mean loss comes first. Turn the order round.",
-        (1, 4, 3): "You sort by the last loss. The mean over the epochs tells who is always high: losses.mean(0).",
-        (2, 0, 1): "These are positions within the excluded samples. Use them to pick from those samples' numbers.",
-        (5, 4, 1, 3, 0, 2): "You rank all samples. Only those with weight 0 in the last epoch count: weights[-1] == 0.",
-        (5, 4, 1, 3): "You take samples that were excluded at any epoch. Only the last epoch counts: weights[-1].",
+        (1, 3, 4): "The right samples, but the lowest mean loss comes first, or they are not sorted at all.",
+        (1, 4, 3): "You do not sort by the mean over *all* epochs, losses.mean(0). Epochs in training count as well.",
+        (3, 4, 1): "You sort by how often they were excluded. Sort by the mean loss, losses.mean(0).",
+        (2, 1, 0): "These are positions within the excluded samples. Use them to pick from those samples' numbers.",
+        (5, 4, 3, 1, 0, 2): "You rank all samples. Only those with weight 0 in the last epoch count: weights[-1] == 0.",
+        (5, 4, 3, 1): "You take samples that were excluded at any epoch. Only the last epoch counts: weights[-1].",
         (5, 0, 2): "These samples are kept in the last epoch: weight 1. The excluded ones have weight 0.",
+        (3,): "That is who was excluded at the first epoch. The last one counts: weights[-1].",
     }
-    said = f"The excluded samples are 1, 3 and 4, by mean loss 4, 1, 3; yours are {found}."
+    if any(value != int(value) for value in found):
+        raise Wrong("Those look like losses. Return the numbers of the samples, in the order of their losses.")
+    said = f"The excluded samples are 1, 3 and 4, by mean loss 4, 3, 1; yours are {found}."
     raise Wrong(told.get(tuple(found), said))
 
 
@@ -63,6 +66,8 @@ def apply_decisions(answer):
         (3, 1, 0, 1): "Samples 1 and 3 are out, but the others did not get their new classes.",
         (3, 2, 1): "Class 0 is a class too, but `if not label` takes it for None. Ask: label is None.",
         (3, 1, 0, 2): "When a sample is left out, all later ones move up. Find out first who stays, and cut once.",
+        (3, -1, 0, -1, 2, 1): "None means left out, not −1.",
+        (0, 1, 2, 3): "The order changed: the samples that stay keep their places.",
         (2, 0): "These are the decided samples alone. The others stay as they are.",
     }
     said = f"For {labels.tolist()} and {decisions} the answer is [3, 0, 2, 1]; yours is {found}."

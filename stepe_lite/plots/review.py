@@ -9,16 +9,19 @@ from .style import CLEAN, MISLABELED, new_axes, new_figure
 def suspects(data, table, is_mislabeled=None, columns=10):
     """The images of the rows of `table`, see `review.suspicious`: under "given → suggested", the sample's number.
 
-    `is_mislabeled` bool, one a row, colours the titles; None = nobody knows, and they are black.
+    `is_mislabeled` bool, one a row, colours the titles; None = nobody knows, and they are black. Long names of classes
+    are cut short and take two lines.
     """
+    long = max(map(len, [*table.given, *table.suggested]), default=0) > 4
+    between, size = ("\n→ ", 7) if long else (" → ", 9)
     rows = -(-len(table) // columns)
-    figure, axes = new_figure(rows, columns, (columns, 1.5 * rows))
+    figure, axes = new_figure(rows, columns, (columns, (1.6 if long else 1.5) * rows))
     for ax in axes.flat:
         ax.axis("off")
     colours = ["black"] * len(table) if is_mislabeled is None else np.where(is_mislabeled, MISLABELED, CLEAN)
     for ax, row, colour in zip(axes.flat, table.itertuples(), colours):
         _image(data, row.Index, ax)
-        ax.set_title(f"{row.given} → {row.suggested}", fontsize=9, color=colour)
+        ax.set_title(f"{_cut(row.given)}{between}{_cut(row.suggested)}", fontsize=size, color=colour)
         ax.text(0.5, -0.04, row.Index, transform=ax.transAxes, ha="center", va="top", fontsize=7, color="0.4")
     return figure
 
@@ -28,7 +31,7 @@ def suspect(data, history, sample):
     figure, axes = new_figure(1, 2, (6, 2.3), width_ratios=[1, 2])
     picture, ax = axes[0]
     _image(data, sample, picture)
-    picture.set_title(f"sample {sample}", fontsize=9)
+    picture.set_title(f"sample {sample}\ngiven: {data.classes[data.labels[sample]]}", fontsize=9)
     epochs, top = len(history.losses), 1.05 * float(np.nanmax(history.losses.numpy()))
     out = (history.weights[:, sample] == 0).numpy()
     extent = (-0.5, epochs - 0.5, 0, top)
@@ -42,11 +45,11 @@ def suspect(data, history, sample):
 def found(is_mislabeled, total, budget, ax=None):
     """How many mislabeled samples a reviewer has found after each row: `is_mislabeled` bool, in the order of the table.
 
-    `total` : mislabeled samples in the whole data, `budget` : rows to be reviewed (dotted). Dashed: every row a hit.
+    `total` : mislabeled samples in the whole data, `budget` : rows to be reviewed (dotted). Dashed: the best order.
     """
     ax = new_axes(ax)
     seen = np.arange(len(is_mislabeled) + 1)
-    ax.plot(seen, np.minimum(seen, total), "--", color="0.5", label="if every row were mislabeled")
+    ax.plot(seen, np.minimum(seen, total), "--", color="0.5", label="in the best possible order")
     ax.plot(seen, np.r_[0, np.cumsum(is_mislabeled)], color=MISLABELED, label="mislabeled among the rows so far")
     ax.axvline(budget, color="black", linestyle=":", label=f"the first {budget} rows")
     ax.set(
@@ -63,7 +66,7 @@ def guesses(shares, truth=None, ax=None):
     """
     ax = new_axes(ax)
     at = 100 * shares.index.to_numpy()
-    ax.plot(at, 100 * shares.excluded, "o--", color="0.5", label="excluded")
+    ax.plot(at, 100 * shares.excluded, "s--", color="0.5", markersize=9, fillstyle="none", label="excluded")
     ax.plot(at, 100 * shares.disagree, "o-", color="#009E73", label="excluded, and the network disagrees")
     if truth is not None:
         ax.axhline(100 * truth, color=MISLABELED, linestyle=":", label=f"mislabeled: {100 * truth:.0f} %")
@@ -72,6 +75,10 @@ def guesses(shares, truth=None, ax=None):
     )
     ax.legend(fontsize=8)
     return ax
+
+
+def _cut(name, length=13):
+    return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def _image(data, sample, ax):
