@@ -21,6 +21,7 @@ def outcome(weights, is_mislabeled):
     A sample is excluded where its weight is below 0.5. Columns:
     clean, mislabeled : excluded samples that are rightly and wrongly labelled, as shares of all samples
     precision, recall : mislabeled among excluded, excluded among mislabeled; NaN where undefined
+    weight_clean, weight_mislabeled : mean weights; NaN where there is no such sample
     """
     excluded = weights < 0.5
     rows = [
@@ -28,7 +29,9 @@ def outcome(weights, is_mislabeled):
             "clean": (out & ~is_mislabeled).double().mean().item(),
             "mislabeled": (out & is_mislabeled).double().mean().item(),
             **dict(zip(("precision", "recall"), precision_recall(out, is_mislabeled))),
+            "weight_clean": row[~is_mislabeled].double().mean().item(),
+            "weight_mislabeled": row[is_mislabeled].double().mean().item(),
         }
-        for out in excluded
+        for row, out in zip(weights, excluded)
     ]
     return pd.DataFrame(rows).rename_axis("epoch")

@@ -179,6 +179,9 @@ EXERCISES = {
             lambda e, w, r, f: schedules.cosine(w, r, 0.5)(e) * 2,
             lambda e, w, r, f: f * (1 + np.cos(np.pi * min(1, max(0, (e - w) / r)))) / 2,
             lambda e, w, r, f: f * (1 - np.cos(np.pi * max(0, (e - w) / r))) / 2,
+            lambda e, w, r, f: schedules.cosine(w, r, f)(e + 1),
+            lambda e, w, r, f: 100 * schedules.cosine(w, r, f)(e),
+            lambda e, w, r, f: schedules.cosine(w, max(1, r - w), f)(e),
         ],
     ),
     "replay": (
@@ -187,6 +190,7 @@ EXERCISES = {
             lambda rule, losses: torch.stack([rule(losses[: e + 1], e) for e in range(len(losses))]),
             lambda rule, losses: torch.stack([rule(losses, e) for e in range(len(losses))]),
             lambda rule, losses: torch.stack([1 - rule(losses[:e], e) for e in range(len(losses))]),
+            lambda rule, losses: torch.stack([rule(losses[:e], max(0, e - 1)) for e in range(len(losses))]),
             lambda rule, losses: rule(losses, len(losses)),
         ],
     ),

@@ -56,6 +56,8 @@ def test_outcome_by_hand():
     assert found.mislabeled.tolist() == pytest.approx([0, 0.2, 0.4])
     assert found.precision.tolist() == pytest.approx([float("nan"), 1, 2 / 3], nan_ok=True)
     assert found.recall.tolist() == pytest.approx([0, 0.5, 1])
+    assert found.weight_mislabeled.tolist() == pytest.approx([1, 0.5, 0])
+    assert found.weight_clean.tolist() == pytest.approx([1, 1, (0.4 + 0.5 + 1) / 3])
 
 
 @given(st.data())
@@ -103,13 +105,15 @@ def test_the_temperature_counts_for_soft_weights_only(widget):
 
 
 def test_describe_says_where_the_exclusion_starts_and_ends():
-    nothing = {"clean": 0.0, "mislabeled": 0.0, "precision": float("nan"), "recall": 0.0}
-    start = {"clean": 0.0, "mislabeled": 0.1, "precision": 1.0, "recall": 0.25}
-    end = {"clean": 0.1, "mislabeled": 0.3, "precision": 0.75, "recall": 0.789}
+    nothing = {"clean": 0.0, "mislabeled": 0.0, "precision": float("nan"), "recall": 0.0, "weight_mislabeled": 1.0}
+    start = {"clean": 0.0, "mislabeled": 0.1, "precision": 1.0, "recall": 0.25, "weight_mislabeled": 0.75}
+    end = {"clean": 0.1, "mislabeled": 0.3, "precision": 0.75, "recall": 0.789, "weight_mislabeled": 0.211}
     assert explorer.describe(pd.DataFrame([nothing, start, end])) == (
         "Replayed: starts at epoch 1 with precision 100.0 %; "
         "last epoch: excluded 40.0 %, precision 75.0 %, recall 78.9 %"
     )
+    soft = end | {"weight_mislabeled": 0.3, "weight_clean": 0.9}
+    assert explorer.describe(pd.DataFrame([start, soft])).endswith("; mean weight 0.30 if mislabeled, 0.90 if clean")
     assert explorer.describe(pd.DataFrame([nothing, nothing])) == "Replayed: nobody is excluded"
 
 
@@ -143,6 +147,7 @@ def test_the_button_trains_and_adds_a_row_beside_the_others(widget, data):
     assert row["settings"] == "linear, warm-up 4, ramp 3, final 40%, hard"
     assert row["test accuracy, last epoch (%)"] == 100 * same.test_accuracy and row["recall (%)"] == 100 * same.recall
     assert f"<td>{100 * same.test_accuracy:.1f}</td>" in widget.leaderboard.value
+    assert widget.leaderboard.value.startswith("<b>try 1</b>: linear, warm-up 4")
     assert not widget.train.disabled and widget.train.description == words
     widget.train.click()
     assert list(widget.board.method) == ["standard", "try 1", "try 2"]
@@ -150,7 +155,7 @@ def test_the_button_trains_and_adds_a_row_beside_the_others(widget, data):
 
 def test_the_leaderboard_is_sorted_by_accuracy(widget):
     widget.train.click()
-    shown = widget.leaderboard.value
+    shown = widget.leaderboard.value.partition("<table")[2]
     best = widget.board.sort_values("test accuracy, last epoch (%)", ascending=False).method.tolist()
     assert sorted(best, key=shown.index) == best
 

@@ -13,19 +13,27 @@ from .step_e import OF_THE_RAMP, misses
 def cosine_schedule(answer):
     """`answer(epoch, warmup, ramp, final)`: the excluded fraction of a cosine schedule."""
     for value, wanted, epoch, schedule, said in misses(answer, schedules.cosine):
-        if epoch < schedule.warmup:
+        warmup, ramp, final = schedule.warmup, schedule.ramp, schedule.final
+        if near(value, final - wanted):
+            raise Wrong(f"{said}Yours falls where it should rise: 1 − cos, not 1 + cos.")
+        if epoch < warmup:
             raise Wrong(f"{said}During the warm-up nothing is excluded.")
-        recognise(value, {wanted / schedule.final: OF_THE_RAMP}, before=said)
+        recognise(value, {
+            wanted / final: OF_THE_RAMP,
+            100 * wanted: "That is a percentage.",
+            schedule(epoch + 1): "You are one epoch ahead: t is 0 at epoch warmup.",
+            schedules.cosine(warmup, max(1, ramp - warmup), final)(epoch): "`ramp` is the length of the ramp, not the "
+            "epoch at which it ends.",
+        }, before=said)  # fmt: skip
         if epoch >= schedule.warmup + schedule.ramp:
             raise Wrong(f"{said}The ramp is over, so it stays at final: progress stops at 1.")
-        straight = schedules.linear(schedule.warmup, schedule.ramp, schedule.final)
+        straight = schedules.linear(warmup, ramp, final)
         told = {
             straight(epoch): "That is the straight ramp. Bend its progress t: (1 − cos(π t)) / 2.",
             2 * wanted: "Half of 1 − cos(π t): the cosine goes from 1 to −1, a way of 2.",
-            schedule.final - wanted: "Yours falls where it should rise: 1 − cos, not 1 + cos.",
         }
         recognise(value, told, before=said)
-        raise Wrong(f"{said}The progress is t = (epoch − warmup) / ramp, in radians it runs from 0 to π.")
+        raise Wrong(f"{said}The progress is t = (epoch − warmup) / ramp, from 0 to 1, so π t runs from 0 to π radians.")
     return "Flat at both ends, steepest in the middle, half of final halfway."
 
 
@@ -44,6 +52,8 @@ def replay(answer):
             raise Wrong("Your rule sees the future: before epoch e only the rows losses[:e] are known, without row e.")
         if near(weights, torch.stack([rule(losses, epoch) for epoch in range(9)])):
             raise Wrong("You hand over all losses at every epoch, the later ones too. Before epoch e: losses[:e].")
+        if near(weights, torch.stack([rule(losses[:epoch], max(0, epoch - 1)) for epoch in range(9)])):
+            raise Wrong("The losses are right, the epoch is one too small: rule(losses[:e], e).")
         if near(weights, 1 - replaying.replay(rule, losses)):
             raise Wrong("These are the excluded samples. A replay returns the weights as the rule gives them.")
         first = (weights != replaying.replay(rule, losses)).any(1).nonzero()[0].item()
@@ -56,7 +66,8 @@ def ceilings(answer):
     """`answer(final, noise_rate)`: the best possible (precision, recall) when so large a share is excluded."""
     for final, rate in ((0.2, 0.4), (0.4, 0.4), (0.8, 0.4), (0.25, 0.1)):
         when = f" for final={final}, noise_rate={rate}"
-        precision, recall = tensor(call(answer, final, rate, when=when), (2,), "precision and recall").double().tolist()
+        pair = tensor(call(answer, final, rate, when=when), (2,), "a pair: precision, recall")
+        precision, recall = pair.double().tolist()
         wanted = min(1, rate / final), min(1, final / rate)
         if near((precision, recall), wanted):
             continue
@@ -65,9 +76,9 @@ def ceilings(answer):
             raise Wrong(f"{said} Precision and recall are swapped.")
         if precision > 1 + 1e-6 or recall > 1 + 1e-6:
             raise Wrong(f"{said} A share is never above 1.")
-        if near(precision, 1):
+        if final > rate and not near(precision, wanted[0]):
             raise Wrong(f"{said} More leave than are mislabeled, so some that leave are clean.")
-        if near(recall, 1):
+        if final < rate and not near(recall, wanted[1]):
             raise Wrong(f"{said} Fewer leave than are mislabeled, so some mislabeled ones stay.")
         raise Wrong(f"{said} Of n samples, final · n leave and noise_rate · n are mislabeled: how many can be both?")
     return "Below the noise rate recall is capped, above it precision."

@@ -53,7 +53,7 @@ class Explorer:
         blank = np.ones((len(self.rows), epochs, 3))
         self.image = ax.imshow(blank, aspect="auto", extent=(0, epochs, 100, 0), interpolation="nearest")
         ax.set_ylabel("samples (%), mislabeled on top")
-        ax.set_title("one row a sample, coloured = excluded", fontsize=9)
+        ax.set_title("a sample: a row; excluded: coloured, white: kept", fontsize=9)
         ax.grid(False)
 
     def _how_rightly(self, ax):
@@ -112,7 +112,7 @@ def settings(runs, setting, xlabel, levels, groups=None, ax=None):
     runs : DataFrame with the columns `setting` and accuracy (a share); and `groups`, if given: a line for each value
     levels : dict name -> accuracy, horizontal lines such as standard training and an oracle
     """
-    ax = new_axes(ax, (6, 3.4))
+    ax = new_axes(ax, (7.5, 3.4))
     parts = {"Step-E": runs} if groups is None else dict(list(runs.groupby(groups, sort=False)))
     for (name, part), colour, style in zip(parts.items(), (METHODS["Step-E"], "#CC79A7"), ("-", "--")):
         mean = 100 * part.groupby(setting).accuracy.mean()
@@ -121,5 +121,5 @@ def settings(runs, setting, xlabel, levels, groups=None, ax=None):
     for (name, level), style in zip(levels.items(), (":", "-.")):
         ax.axhline(100 * level, color=METHODS[name], linestyle=style, label=name)
     ax.set(xlabel=xlabel, ylabel="test accuracy at the last epoch (%)", xticks=sorted(set(runs[setting])))
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return ax

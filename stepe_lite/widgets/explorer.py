@@ -25,14 +25,17 @@ def settings_of(rule):
 
 
 def describe(table):
-    """A `replay.outcome` in words: where the exclusion starts, and where it ends."""
+    """A `replay.outcome` in words: where the exclusion starts, where it ends, and what soft weights are then."""
     table = table.assign(excluded=table.clean + table.mislabeled)
     if not table.excluded.any():
         return "Replayed: nobody is excluded"
     first, last = table[table.excluded > 0].iloc[0], table.iloc[-1]
     start = f"Replayed: starts at epoch {first.name} with precision {_percent(first.precision)} %"
     share, precision, recall = (_percent(last[name]) for name in ("excluded", "precision", "recall"))
-    return f"{start}; last epoch: excluded {share} %, precision {precision} %, recall {recall} %"
+    end = f"{start}; last epoch: excluded {share} %, precision {precision} %, recall {recall} %"
+    if abs(last.weight_mislabeled - (1 - last.recall)) < 1e-6:  # hard weights say no more than that
+        return end
+    return f"{end}; mean weight {last.weight_mislabeled:.2f} if mislabeled, {last.weight_clean:.2f} if clean"
 
 
 class ScheduleExplorer(ipywidgets.VBox):
@@ -100,15 +103,17 @@ class ScheduleExplorer(ipywidgets.VBox):
                 rule = self.rule
                 settings = {name: self.first.config[name] for name in SAME}
                 history = fit(self.data, self.model, rule, epochs=len(self.first.losses), progress=False, **settings)
-                tries = self.board.method.str.startswith("try").sum() + 1
-                self.board = pd.concat([self.board, _row(f"try {tries}", settings_of(rule), history)])
-                self._list()
+                name = f"try {self.board.method.str.startswith('try').sum() + 1}"
+                self.board = pd.concat([self.board, _row(name, settings_of(rule), history)])
+                accuracy = history.log.test_accuracy.iloc[-1]
+                self._list(f"<b>{name}</b>: {settings_of(rule)}: test accuracy {_percent(accuracy)} %")
             finally:
                 button.disabled, button.description = False, words
 
-    def _list(self):
+    def _list(self, newest=""):
         board = self.board.sort_values("test accuracy, last epoch (%)", ascending=False, kind="stable")
-        self.leaderboard.value = board.to_html(index=False, border=0, na_rep="–", float_format="{:.1f}".format)
+        table = board.to_html(index=False, border=0, na_rep="–", float_format="{:.1f}".format)
+        self.leaderboard.value = f"{newest}{table}"
 
 
 def _row(method, settings, history):
