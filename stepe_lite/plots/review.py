@@ -1,8 +1,8 @@
 """Pictures for looking through suspicious samples, whether or not anyone knows the truth."""
 
 import numpy as np
-from matplotlib.colors import ListedColormap
 
+from .samples import trajectory
 from .style import CLEAN, MISLABELED, new_axes, new_figure
 
 
@@ -27,18 +27,13 @@ def suspects(data, table, is_mislabeled=None, columns=10):
 
 
 def suspect(data, history, sample):
-    """One sample: its image, and the loss on its given label by epoch, in nats. Grey: excluded from that epoch."""
+    """One sample: its image, and the loss on its given label by epoch, on a log scale. Grey: excluded."""
     figure, axes = new_figure(1, 2, (6, 2.3), width_ratios=[1, 2])
     picture, ax = axes[0]
     _image(data, sample, picture)
     picture.set_title(f"sample {sample}\ngiven: {data.classes[data.labels[sample]]}", fontsize=9)
-    epochs, top = len(history.losses), 1.05 * float(np.nanmax(history.losses.numpy()))
-    out = (history.weights[:, sample] == 0).numpy()
-    extent = (-0.5, epochs - 0.5, 0, top)
-    ax.imshow(out[None], cmap=ListedColormap(["white", "0.85"]), vmin=0, vmax=1, aspect="auto", extent=extent)
-    ax.plot(history.losses[:, sample].numpy(), color="black")
-    ax.grid(axis="x", visible=False)
-    ax.set(xlabel="epoch (counted from 0); grey: excluded", ylabel="loss (nats)", ylim=(0, top))
+    trajectory(history, sample, ax, "black")
+    ax.set(xlabel="epoch (counted from 0); grey: excluded", ylabel="loss (nats)")
     return figure
 
 

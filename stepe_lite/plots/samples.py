@@ -1,13 +1,15 @@
 """Pictures of single samples: the whole ledger, loss trajectories, detectors and classes."""
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, ListedColormap
+from matplotlib.colors import LinearSegmentedColormap
 
 from .noise import image
 from .style import CLEAN, GROUPS, METHODS, MISLABELED, new_axes, new_figure
 
 KEPT = "#eeeeee"
-SCORES = {"loss": "-", "averaged loss": "--", "margin": ":"}
+OUTCOMES = ("kept", "lost"), ("missed", "caught")  # by mislabeled, then by excluded at the last epoch
+# Line style and width: what is drawn first is wide, so that what lies on it does not hide it.
+SCORES = {"loss": ("-", 3.5), "averaged loss": ("--", 1.5), "margin": (":", 1.5)}
 
 
 def ledger(data, history):
@@ -33,31 +35,40 @@ def ledger(data, history):
 
 
 def trajectories(data, history, index, columns=1):
-    """The samples `index`: each image, and the loss on its given label by epoch. Grey: excluded. All on one scale."""
+    """The samples `index`: each image, and the loss on its given label by epoch. Grey: excluded. All on one log scale.
+
+    Where the clean labels are known, the line is orange for a mislabeled sample and blue for a clean one, and the title
+    says what became of it, as in `analysis.sample_table`.
+    """
     rows = -(-len(index) // columns)
     figure, axes = new_figure(
-        rows, 2 * columns, (max(5.5, 2.9 * columns), 1.5 * rows + 0.6), width_ratios=[1, 2.2] * columns
+        rows, 2 * columns, (max(5.5, 3.1 * columns), 1.6 * rows + 0.6), width_ratios=[1, 2.2] * columns
     )
-    top = float(np.nanmax(history.losses.numpy())) * 1.05
     for ax in axes.flat[2 * len(index) :]:
         ax.axis("off")
     for number, i in enumerate(index):
         picture, ax = axes.flat[2 * number], axes.flat[2 * number + 1]
         image(data, i, picture)
-        picture.text(0.5, -0.06, f"sample {i}", transform=picture.transAxes, ha="center", va="top", fontsize=8)
-        _trajectory(data, history, i, top, ax)
+        wrong = None if data.clean_labels is None else bool(data.is_mislabeled[i])
+        trajectory(history, i, ax, "black" if wrong is None else MISLABELED if wrong else CLEAN)
+        out = bool(history.excluded[-1, i])
+        became = "" if wrong is None else f": {OUTCOMES[wrong][out]}"
+        ax.set_title(f"sample {i}{became}", fontsize=9)
+        if number % columns == 0:
+            ax.set_ylabel("loss (nats)", fontsize=8)
     figure.supxlabel("epoch (counted from 0); grey: excluded", fontsize=9)
-    figure.supylabel("loss (nats)", fontsize=9)
     return figure
 
 
-def _trajectory(data, history, i, top, ax):
-    wrong = data.clean_labels is not None and bool(data.labels[i] != data.clean_labels[i])
-    epochs = len(history.losses)
-    shade = ListedColormap(["white", "0.85"])
-    extent = (-0.5, epochs - 0.5, 0, top)  # the axis limits as well
-    ax.imshow(history.excluded[:, i].numpy()[None], cmap=shade, vmin=0, vmax=1, aspect="auto", extent=extent)
-    ax.plot(history.losses[:, i].numpy(), color=MISLABELED if wrong else CLEAN)
+def trajectory(history, i, ax, colour):
+    """The loss of sample `i` by epoch, on a log scale from 0.0001 nats to the highest of the run. Grey: excluded."""
+    epochs, low = np.arange(len(history.losses)), 1e-4
+    high = 1.3 * float(np.nanmax(history.losses.numpy()))
+    out = history.excluded[:, i].numpy()
+    ax.fill_between(epochs, low, high, where=out, step="mid", color="0.85", linewidth=0)
+    ax.plot(epochs, history.losses[:, i].clamp(min=low).numpy(), color=colour)
+    ax.set(yscale="log", ylim=(low, high), xlim=(-0.5, len(epochs) - 0.5), yticks=[1e-4, 1e-2, 1])
+    ax.minorticks_off()
     ax.grid(axis="x", visible=False)
 
 
@@ -66,34 +77,42 @@ def detection(curves):
 
     Its names are "method: score"; a colour a method, a line style a score ("loss", "averaged loss", "margin").
     """
-    figure, axes = new_figure(1, 2, (7.4, 3.1), sharey=True)
+    figure, axes = new_figure(1, 2, (9, 3.2), sharey=True)
     for name, curve in curves.items():
         method, _, score = name.partition(": ")
-        style = {"color": METHODS.get(method), "linestyle": SCORES.get(score, "-"), "label": name}
+        line, width = SCORES.get(score, ("-", 1.5))
+        style = {"color": METHODS.get(method), "linestyle": line, "linewidth": width, "label": name}
+        style["alpha"] = 0.4 if width > 2 else 1
         axes[0, 0].plot(100 * curve["recall"], 100 * curve["precision"], **style)
         axes[0, 1].plot(100 * curve["false_alarms"], 100 * curve["caught"], **style)
     axes[0, 0].set(xlabel="recall (% of the mislabeled)", ylabel="precision (%)", title="precision and recall")
     axes[0, 1].set(xlabel="false alarms (% of the clean)", ylabel="recall (% of the mislabeled)", title="ROC")
     axes[0, 1].yaxis.set_tick_params(labelleft=True)
+    axes[0, 1].plot([0, 100], [0, 100], color="gray", linewidth=0.8, label="chance")
     axes[0, 0].set(ylim=(0, 102))
-    axes[0, 1].legend(fontsize=8)
+    axes[0, 1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
 def retention(tables, ax=None):
-    """Share of the rightly labelled samples that are kept, by class; one colour a way of ranking.
+    """Share of the rightly labelled samples that are kept, by given class; one colour a way of ranking.
 
-    `tables` : dict name -> list of tables of `analysis.by_class`, one a run: a dot a run, a line through the means.
+    `tables` : dict name -> list of tables of `analysis.by_class`, one a run: a dot a run, a large mark for the mean.
+    Crosses: the share of wrong labels in the class.
     """
-    ax = new_axes(ax, (7, 3.4))
+    ax = new_axes(ax, (8.5, 3.6))
     for number, (name, runs) in enumerate(tables.items()):
         values = 100 * np.stack([run.retention for run in runs])
         at = np.arange(values.shape[1]) + 0.16 * (number - (len(tables) - 1) / 2)
         colour, marker = ("#009E73", "#CC79A7", "#000000")[number % 3], "osD"[number % 3]
-        ax.plot(at, values.mean(0), marker + "-", color=colour, markersize=6, label=f"{name} (mean)")
-        ax.plot(np.tile(at, len(values)), values.ravel(), ".", color=colour, alpha=0.5, markersize=5)
-    classes = next(iter(tables.values()))[0].index
-    ax.set(xticks=range(len(classes)), xlabel="class", ylabel="right labels that are kept (%)", ylim=(0, 103))
+        ax.plot(at, values.mean(0), marker, color=colour, markersize=8, label=f"{name}: mean (dots: runs)")
+        ax.plot(np.tile(at, len(values)), values.ravel(), ".", color=colour, alpha=0.7, markersize=6)
+    runs = next(iter(tables.values()))
+    wrong = 100 * np.mean([run.mislabeled / run.samples for run in runs], axis=0)
+    ax.plot(wrong, "x", color="gray", label="wrong labels in the class (%)")
+    classes = runs[0].index
+    ax.set(xticks=range(len(classes)), xlabel="given class", ylabel="right labels that are kept (%)", ylim=(0, 103))
     ax.set_xticklabels(classes, rotation=90 if max(map(len, classes)) > 2 else 0)
-    ax.legend(fontsize=8, loc="lower left")
+    ax.grid(axis="x", visible=False)
+    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
