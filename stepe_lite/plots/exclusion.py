@@ -12,7 +12,7 @@ def schedules(*chosen, epochs, ax=None):
         at = np.linspace(0, epochs, 400)
         ax.plot(at, [100 * schedule(epoch) for epoch in at], style, label=repr(schedule))
     ax.set(xlabel="epoch (counted from 0)", ylabel="excluded samples (%)", ylim=(0, None))
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
     return ax
 
 

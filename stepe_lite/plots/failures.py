@@ -5,22 +5,22 @@ import numpy as np
 from .style import METHODS, new_axes
 
 KINDS = {"symmetric": ("#000000", "o"), "pair flip": ("#CC79A7", "s"), "instance-dependent": ("#56B4E9", "^")}
-COLOURS = METHODS["Step-E"], METHODS["Step-E, per class"]
 
 
-def sweep(values, xlabel, right=None, ax=None, label="test accuracy at the last epoch"):
+def sweep(values, xlabel, right=None, ax=None, label="test accuracy at the last epoch (%)"):
     """Accuracy against a setting: `values` is a dict setting -> list of runs, each a dot; the line joins the means.
 
-    `right`: the setting that the truth would suggest, as a dotted line.
+    All are shares, drawn in %. `right`: the setting that the truth would suggest, as a dotted line.
     """
     ax = new_axes(ax, (5, 3.2))
     colour = METHODS["Step-E"]
     for setting, runs in values.items():
-        ax.plot([setting] * len(runs), runs, "o", color=colour, alpha=0.5, markersize=4)
-    ax.plot(list(values), [np.mean(runs) for runs in values.values()], color=colour, label="mean")
+        ax.plot([100 * setting] * len(runs), 100 * np.asarray(runs), "o", color=colour, alpha=0.5, markersize=4)
+    settings = [100 * setting for setting in values]
+    ax.plot(settings, [100 * np.mean(runs) for runs in values.values()], color=colour, label="mean (dots: runs)")
     if right is not None:
-        ax.axvline(right, color="gray", linestyle=":", label="the true noise rate")
-    ax.set(xlabel=xlabel, ylabel=label, xticks=list(values))
+        ax.axvline(100 * right, color="gray", linestyle=":", label="the true noise rate")
+    ax.set(xlabel=xlabel, ylabel=label, xticks=settings)
     ax.legend(fontsize=8)
     return ax
 
@@ -56,12 +56,15 @@ def estimates(found, ax=None):
 
 
 def lost_classes(shares, classes, rare=(), ax=None):
-    """Excluded share of each class, in bars: `shares` is a dict of two rules -> (k,); the classes `rare` are marked."""
+    """Excluded share of each class, in bars: `shares` is a dict method -> (k,); the classes `rare` are marked."""
     ax = new_axes(ax, (max(6, 0.5 * len(classes) + 2), 3))
     at, width = np.arange(len(classes)), 0.8 / len(shares)
-    for i, ((rule, share), colour) in enumerate(zip(shares.items(), COLOURS)):
-        ax.bar(at + (i - (len(shares) - 1) / 2) * width, 100 * np.asarray(share), width, color=colour, label=rule)
+    for i, (method, share) in enumerate(shares.items()):
+        places, percent = at + (i - (len(shares) - 1) / 2) * width, 100 * np.asarray(share)
+        ax.bar(places, percent, width, color=METHODS[method], label=method)
+        for place in places[percent < 0.5]:  # a bar of height 0 looks like a bar forgotten
+            ax.annotate("0", (place, 1), ha="center", fontsize=7, color=METHODS[method])
     ax.set_xticks(at, [f"{name}\n(rare)" if c in rare else name for c, name in enumerate(classes)])
     ax.set(xlabel="clean class", ylabel="rightly labelled samples\nthat are excluded (%)", ylim=(0, 102))
-    ax.legend(fontsize=8, loc="upper left")
+    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return ax

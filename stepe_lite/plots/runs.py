@@ -2,16 +2,17 @@
 
 import numpy as np
 
-from .style import DASHED, GROUPS, METHODS, MISLABELED, new_axes, new_figure
+from .style import DASHED, GROUPS, METHODS, MISLABELED, new_axes, new_figure, whole_ticks
 
 
-def curves(histories, column="test_accuracy", ax=None, label="test accuracy"):
-    """One line a method over the epochs: `histories` is a dict name -> History, or its log."""
+def curves(histories, column="test_accuracy", ax=None, label="test accuracy (%)"):
+    """One line a method over the epochs: `histories` is a dict name -> History, or its log; `column` a share, in %."""
     ax = new_axes(ax)
     for name, history in histories.items():
         style, log = "--" if name in DASHED else "-", getattr(history, "log", history)
-        ax.plot(log.index + 1, log[column], style, label=name, color=METHODS.get(name))
+        ax.plot(log.index + 1, 100 * log[column], style, label=name, color=METHODS.get(name))
     ax.set(xlabel="epochs trained", ylabel=label)
+    whole_ticks(ax)
     ax.legend(fontsize=8)
     return ax
 
@@ -28,6 +29,7 @@ def loss_by_group(losses, is_mislabeled, ax=None):
         ax.plot(epochs, median, color=GROUPS[name], label=f"{name} (median, middle half)")
         ax.fill_between(epochs, low, high, color=GROUPS[name], alpha=0.2, linewidth=0)
     ax.set(xlabel="epochs trained", ylabel="loss on the given label (nats)", ylim=(0, None))
+    whole_ticks(ax)
     ax.legend(fontsize=8)
     return ax
 
@@ -38,7 +40,10 @@ def loss_histograms(losses, is_mislabeled, epochs):
 
 
 def loss_panels(panels):
-    """Histograms of losses (nats) side by side: `panels` is a dict title -> (losses (n,), is_mislabeled bool (n,))."""
+    """Histograms of losses (nats) side by side: `panels` is a dict title -> (losses (n,), is_mislabeled bool (n,)).
+
+    The black outline is all that one sees without clean labels. The last bar holds everything above.
+    """
     figure, axes = new_figure(1, len(panels), (2.8 * len(panels), 2.8), sharex=True, sharey=True)
     everyone = np.concatenate([np.asarray(losses) for losses, _ in panels.values()])
     bins = np.linspace(0, float(np.nanquantile(everyone, 0.995)), 30)
@@ -46,6 +51,8 @@ def loss_panels(panels):
         for name, group in (("clean", ~is_mislabeled), ("mislabeled", is_mislabeled)):
             values = np.asarray(losses[group]).clip(max=bins[-1])
             ax.hist(values, bins, color=GROUPS[name], alpha=0.6, label=name)
+        together = np.asarray(losses).clip(max=bins[-1])
+        ax.hist(together, bins, histtype="step", color="black", linewidth=1, label="both together")
         ax.set(title=title, xlabel="loss (nats)")
     axes[0, 0].set_ylabel("samples")
     axes[0, -1].legend(fontsize=8)
@@ -56,49 +63,57 @@ def validation(history, ax=None):
     """Accuracy by epoch on the noisy validation labels and on the clean test labels, with the epoch to stop at."""
     ax = new_axes(ax)
     log, stop = history.log, history.log.validation_accuracy.argmax()
-    ax.plot(log.index + 1, log.test_accuracy, color=METHODS["standard"], label="test, clean labels (nobody has them)")
-    ax.plot(log.index + 1, log.validation_accuracy, "--", color=MISLABELED, label="validation, noisy labels")
+    ax.plot(
+        log.index + 1, 100 * log.test_accuracy, color=METHODS["standard"], label="test, clean labels (nobody has them)"
+    )
+    ax.plot(log.index + 1, 100 * log.validation_accuracy, "--", color=MISLABELED, label="validation, noisy labels")
     ax.axvline(stop + 1, color="gray", linestyle=":", label=f"best on validation: {stop + 1} epochs")
-    ax.set(xlabel="epochs trained", ylabel="accuracy", ylim=(0, 1.02))
+    ax.set(xlabel="epochs trained", ylabel="accuracy (%)", ylim=(0, 102))
+    whole_ticks(ax)
     ax.legend(fontsize=8, loc="lower right")
     return ax
 
 
 def accuracies(runs, column="accuracy_last", ax=None, label="test accuracy at the last epoch (%)"):
-    """One row a method: every seed as a dot, the mean as a tick with one standard deviation to either side."""
+    """One row a method: every run as a dot; above it the mean as a tick, and one standard deviation to either side."""
     known = list(METHODS)
     methods = sorted(set(runs.method), key=lambda name: (known.index(name) if name in known else len(known), name))
-    ax = new_axes(ax, (6.5, 0.36 * len(methods) + 0.9))
+    ax = new_axes(ax, (6.5, 0.36 * len(methods) + 1.1))
     for row, method in enumerate(methods):
         values = 100 * runs.loc[runs.method == method, column]
         colour = METHODS.get(method, "#000000")
         ax.errorbar(
             values.mean(),
-            row,
+            row - 0.12,
             xerr=values.std() if len(values) > 1 else None,
             fmt="|",
             color=colour,
-            markersize=14,
+            markersize=11,
             capsize=3,
         )
-        ax.scatter(values, np.full(len(values), row), s=14, color=colour, alpha=0.5)
+        ax.scatter(values, np.full(len(values), row + 0.22), s=14, color=colour, alpha=0.6, linewidths=0)
         ax.annotate(f"{values.mean():.1f}", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
     ax.set(yticks=range(len(methods)), yticklabels=methods, xlabel=label, ylim=(len(methods) - 0.5, -0.5))
+    how = "dot: a run; tick: the mean; bar: one standard deviation to either side"
+    ax.annotate(how, (0.5, 0), (0, -34), "axes fraction", "offset points", ha="center", va="top", fontsize=7.5)
+    for name in ax.get_yticklabels():
+        name.set_fontweight("bold" if name.get_text() == "Step-E" else "normal")
     return ax
 
 
-def spread(values, label="test accuracy at the last epoch", ax=None):
-    """One row a method, one dot a run: `values` is a dict name -> list of numbers."""
+def spread(values, label="test accuracy at the last epoch (%)", ax=None):
+    """One row a method, one dot a run: `values` is a dict name -> list of shares, drawn in %."""
     ax = new_axes(ax, (6, 0.4 * len(values) + 0.9))
     for row, (name, numbers) in enumerate(values.items()):
-        ax.plot(numbers, [row] * len(numbers), "o", color=METHODS.get(name), alpha=0.6)
+        ax.plot([100 * number for number in numbers], [row] * len(numbers), "o", color=METHODS.get(name), alpha=0.6)
     ax.set(yticks=range(len(values)), yticklabels=values, xlabel=label, ylim=(len(values) - 0.5, -0.5))
     return ax
 
 
-def line(values, xlabel, ylabel, ylim=(0, 1.02), ax=None):
+def line(values, xlabel, ylabel, ylim=(0, 102), ax=None):
     """One line through `values`, a dict x -> y."""
     ax = new_axes(ax)
     ax.plot(list(values), list(values.values()), "o-", markersize=4, color=METHODS["standard"])
     ax.set(xlabel=xlabel, ylabel=ylabel, ylim=ylim)
+    whole_ticks(ax)
     return ax

@@ -6,6 +6,7 @@ orange, everywhere.
 
 import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib.ticker import MaxNLocator
 
 CLEAN, MISLABELED = "#0072B2", "#D55E00"
 GROUPS = {"clean": CLEAN, "mislabeled": MISLABELED}
@@ -15,7 +16,6 @@ METHODS = {
     "standard": "#000000",
     "standard, early-stopped": "#7F7F7F",
     "standard, equal steps": "#7F7F7F",
-    "random exclusion": "#7F7F7F",
     "loss truncation": "#E69F00",
     "loss truncation, warm-up": "#E69F00",
     "self-paced": "#CC79A7",
@@ -27,6 +27,9 @@ METHODS = {
     "Step-E, moving average": "#117733",
     "Step-E, soft": "#999933",
     "Step-E, per class": "#332288",
+    "Step-E, doubled": "#AA4499",
+    "Step-E, doubled, per class": "#332288",
+    "random exclusion": "#7F7F7F",
     "oracle by removal": "#7F7F7F",
     "oracle by clean labels": "#7F7F7F",
 }
@@ -39,6 +42,11 @@ DASHED = {
     "standard, early-stopped",
     "standard, equal steps",
 }
+
+
+def whole_ticks(ax):
+    """Whole numbers below the x axis: there is no epoch 2.5."""
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def themed():
