@@ -1,4 +1,7 @@
-"""JupyterLab in a real browser: what the tests of the widgets see and press."""
+"""JupyterLab in a real browser: what the tests of the widgets see and press.
+
+`python tests/browser.py` makes notebooks/figures/04_schedules.png, the README's picture of the schedule explorer.
+"""
 
 import contextlib
 import json
@@ -7,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -152,3 +156,32 @@ class Notebook:
     def pictures(self):
         """How many pictures the page shows, inside and outside widgets."""
         return self.page.locator(".jp-OutputArea img").count()
+
+
+def picture_of_the_explorer(path, work):
+    """Run notebook 4, move two sliders, train once, and write the picture of the widget to `path`."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        lab = Lab(work, opened)
+        try:
+            with lab.open(course.find("04"), width=1400) as notebook:
+                notebook.run_all()
+                cell = notebook.page.locator(".jp-CodeCell", has_text="ScheduleExplorer(data")
+                for label, presses in (("warm-up (epochs)", 3), ("ramp (epochs)", 5)):
+                    handle = cell.locator(".widget-slider", has_text=label).get_by_role("slider")
+                    for _ in range(presses):
+                        handle.press("ArrowRight")
+                cell.locator(".jupyter-button").click()
+                cell.get_by_role("cell", name="try 1", exact=True).wait_for()
+                notebook.page.keyboard.press("Escape")
+                cell.locator(".jp-Cell-outputArea").screenshot(path=path)
+        finally:
+            lab.close()
+            opened.close()
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as work:
+        picture_of_the_explorer(course.folder() / "figures" / "04_schedules.png", Path(work))
