@@ -5,7 +5,7 @@ data = load("digits").with_noise(noise.symmetric(0.4), seed=0)
 history = fit(data, "mlp", StepE(schedules.linear(warmup=5, ramp=15, final=0.4)), epochs=60, seed=0)
 """
 
-from . import models, noise, schedules
+from . import losses, models, noise, schedules
 from .dataset import Dataset
 from .datasets import load
 from .history import History
@@ -24,5 +24,5 @@ from .training import TrainingDiverged, fit
 __version__ = "0.1.0"
 __all__ = [
     "Dataset", "Everything", "History", "KeepOnly", "Ledger", "LossTruncation", "OneShotFilter", "RandomExclusion",
-    "SelfPaced", "StepE", "TrainingDiverged", "fit", "load", "models", "noise", "schedules",
+    "SelfPaced", "StepE", "TrainingDiverged", "fit", "load", "losses", "models", "noise", "schedules",
 ]  # fmt: skip

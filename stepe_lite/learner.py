@@ -5,7 +5,6 @@ import math
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from . import models
@@ -27,8 +26,8 @@ class Learner:
     Losses are always float32.
     """
 
-    def __init__(self, data, model, device, *, optimizer, lr, lr_schedule, weight_decay, augment):
-        self.device, self.augment = device, augment
+    def __init__(self, data, model, device, *, optimizer, lr, lr_schedule, weight_decay, augment, loss):
+        self.device, self.augment, self.loss = device, augment, loss
         self.images, self.labels = Images(data.images, device), data.labels.to(device)
         self.net = models.build(model, data).to(device)
         convolves = any(isinstance(module, nn.Conv2d) for module in self.net.modules())
@@ -51,14 +50,22 @@ class Learner:
 
     def step(self, index, weights, done):
         """One optimiser step on the samples `index` (b,), weighted by `weights` (b,); returns their losses (b,)."""
+        loss = self.losses(index)
+        self.descend((weights * loss).mean(), done)
+        return loss.detach()
+
+    def losses(self, index):
+        """Losses (b,) of the samples `index` (b,), augmented if so set, with what a backward pass needs."""
+        batch = self.images[index]
+        return self._losses(crop_and_flip(batch) if self.augment else batch, index)
+
+    def descend(self, loss, done):
+        """One optimiser step down the number `loss`, when the share `done` of the run is over."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr_at((done - self._began_at) / (1 - self._began_at))
-        batch = self.images[index]
-        loss = self._losses(crop_and_flip(batch) if self.augment else batch, index)
         self.optimizer.zero_grad(set_to_none=True)
-        (weights * loss).mean().backward()
+        loss.backward()
         self.optimizer.step()
-        return loss.detach()
 
     @torch.no_grad()
     def score(self, index):
@@ -94,4 +101,4 @@ class Learner:
             return self.net(batch.contiguous(memory_format=self._memory)).float()
 
     def _losses(self, batch, index):
-        return F.cross_entropy(self._forward(batch), self.labels[index], reduction="none")
+        return self.loss(self._forward(batch), self.labels[index])

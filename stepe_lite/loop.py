@@ -7,7 +7,7 @@ import time
 import pandas as pd
 import torch
 
-from . import analysis, devices, fingerprint, seeding, validate
+from . import analysis, devices, fingerprint, losses, seeding, validate
 from .atomic import written_beside
 from .batches import Images
 from .dataset import Dataset
@@ -33,7 +33,7 @@ class Run:
     """One training run: a learner, a ledger, and the position in the run, which is the length of the log."""
 
     def __init__(self, data, model, rule, *, epochs, steps, batch_size, lr, optimizer, lr_schedule, weight_decay, seed,
-                 device, augment, rescore_every, validation):  # fmt: skip
+                 device, augment, rescore_every, validation, loss):  # fmt: skip
         validate.choice("optimizer", optimizer, OPTIMIZERS)
         validate.choice("lr_schedule", lr_schedule, LR_SCHEDULES)
         if epochs is not None and steps is not None:
@@ -60,6 +60,7 @@ class Run:
             "optimizer": optimizer,
             "lr_schedule": lr_schedule,
             "augment": bool(augment),
+            "loss": losses.check(loss),
         }
         device = devices.find(device)
 
@@ -78,7 +79,7 @@ class Run:
             "rule": fingerprint.rule(rule),
             "model": model if isinstance(model, str) else type(self.learner.net).__name__,
             "network_digest": fingerprint.network(self.learner.net), name: self.length,
-            "batch_size": self.batch_size, **settings,
+            "batch_size": self.batch_size, **settings, "loss": fingerprint.rule(loss),
             "seed": self.seed, "device": str(device), "rescore_every": self.ledger.rescore_every,
             "validation_digest": validation and fingerprint.data(validation), "torch": str(torch.__version__),
         }  # fmt: skip
@@ -88,6 +89,21 @@ class Run:
         """How many epochs, or steps, are over: of `length`."""
         return sum(row["steps"] for row in self.log) if self.by_steps else len(self.log)
 
+    def to_the_end(self, checkpoint=None, progress=False):
+        """All epochs that are missing; `checkpoint`, if that is a path, is written after each. Returns the History."""
+        from tqdm.auto import tqdm
+
+        unit = "step" if self.by_steps else "epoch"
+        bar = tqdm(total=self.length, initial=self.done, unit=unit, disable=not progress, leave=False)
+        with devices.isolated(self.learner.device, self.learner.threads), bar:
+            while self.done < self.length:
+                self.one_epoch()
+                if checkpoint is not None:
+                    self.write(checkpoint)
+                bar.set_postfix_str(f"test accuracy {self.log[-1]['test_accuracy']:.3f}", refresh=False)
+                bar.update(self.done - bar.n)
+        return self.history()
+
     def one_epoch(self):
         epoch = len(self.log)
         # Each epoch has its own seed, so that a resumed run needs no saved generator.
@@ -95,12 +111,12 @@ class Run:
         if epoch == self.restart_epoch:
             self.learner.restart(self.done / self.length)
         started = time.perf_counter()
-        excluded = self.ledger.weights < 0.5
         row = self.train()
+        excluded = self.ledger.weights < 0.5
         if not math.isfinite(row["train_loss"]):
             message = f"the training loss is {row['train_loss']} at epoch {epoch}: try a smaller learning rate."
             raise TrainingDiverged(message, self.history())
-        row["forward_samples"] = self.ledger.end_epoch(score=self.learner.score)
+        row["forward_samples"] += self.ledger.end_epoch(score=self.learner.score)
         row["seconds"] = time.perf_counter() - started
         row["test_accuracy"] = self.learner.accuracy(*self.test)
         row["validation_accuracy"] = self.learner.accuracy(*self.validation) if self.validation else math.nan
@@ -109,7 +125,7 @@ class Run:
         self.log.append(row)
 
     def train(self):
-        """One pass over the kept samples."""
+        """One pass over the kept samples. Returns the first entries of the epoch's row of the log."""
         self.learner.net.train()
         kept = self.ledger.kept
         order = kept[torch.randperm(len(kept)).to(kept.device)]
@@ -124,7 +140,8 @@ class Run:
             loss = self.learner.step(index, self.ledger.weights[index], done)
             self.ledger.record(index, loss)
             total, samples = total + loss.sum(), samples + len(index)
-        return {"train_loss": total.item() / samples, "backward_samples": samples, "steps": len(batches)}
+        counts = {"backward_samples": samples, "forward_samples": 0, "steps": len(batches)}
+        return {"train_loss": total.item() / samples} | counts
 
     def history(self):
         log = pd.DataFrame(self.log, columns=COLUMNS).rename_axis("epoch")

@@ -7,8 +7,13 @@ from typing import NamedTuple
 
 import torch
 
-from . import seeding, validate
+from . import devices, seeding, validate
 from .analysis import logits
+from .controls import check_schedule
+from .learner import Learner
+from .loop import Run
+from .losses import cross_entropy
+from .ranking import exclude_highest
 from .rules import Everything, StepE
 from .schedules import linear
 from .training import fit
@@ -74,6 +79,75 @@ class EstimatedStepE:
             return StepE(linear(self.warmup, self.ramp, final=0.0))(losses, epoch)
         final, _ = loss_mixture(losses[self.warmup - 1])
         return StepE(linear(self.warmup, self.ramp, final))(losses, epoch)
+
+
+class _CoTeaching(Run):
+    """A run of two learners, `learner` and `second`: see `co_teaching`."""
+
+    def __init__(self, data, model, schedule, **settings):
+        # Each network makes a forward pass on everything as it is, so nobody is re-scored.
+        super().__init__(data, model, Everything(), steps=None, rescore_every=10**9, validation=None, **settings)
+        self.schedule, self.config["rule"] = schedule, f"co_teaching({schedule})"
+        shared = ("optimizer", "lr", "lr_schedule", "weight_decay", "augment")
+        with devices.isolated(self.learner.device):
+            torch.manual_seed(seeding.number("second model", self.seed))
+            own = {name: self.config[name] for name in shared} | {"loss": self.learner.loss}
+            self.second = Learner(data, model, self.learner.device, **own)
+
+    def train(self):
+        epoch, n, device = len(self.log), self.ledger.n, self.learner.device
+        batches = torch.randperm(n).to(device).tensor_split(-(-n // self.batch_size))
+        fraction, total, kept = self.schedule(epoch), 0, torch.zeros(n, device=device)
+        self.second.net.train()
+        for step, index in enumerate(batches):
+            mine, theirs = self.learner.losses(index), self.second.losses(index)
+            for_them, for_me = (exclude_highest(each.detach(), fraction) for each in (mine, theirs))
+            done = (epoch + step / len(batches)) / self.length
+            self.learner.descend(mine[for_me > 0].mean(), done)
+            self.second.descend(theirs[for_them > 0].mean(), done)
+            self.ledger.record(index, mine)
+            kept[index], total = for_me, total + mine.detach()[for_me > 0].sum()
+        self.ledger.weights = kept
+        trained = int(kept.sum())
+        counts = {"backward_samples": 2 * trained, "forward_samples": 2 * (n - trained), "steps": len(batches)}
+        return {"train_loss": total.item() / trained} | counts
+
+
+def co_teaching(
+    data,
+    model,
+    schedule,
+    *,
+    epochs=60,
+    batch_size=128,
+    lr=None,
+    optimizer="sgd",
+    lr_schedule="cosine",
+    weight_decay=5e-4,
+    seed=0,
+    device="auto",
+    augment=False,
+    loss=cross_entropy,
+    progress=True,
+):
+    """Co-teaching (Han et al., NeurIPS 2018): two networks, each trained on what the *other* finds easy.
+
+    In each batch, each network names the fraction `schedule(epoch)` of highest loss; the other one does not train on
+    these. The authors' schedule is `schedules.linear(0, 10, noise_rate)`. The ranking is batch by batch, not over all
+    samples, and it saves little: both networks make a forward pass on everything.
+
+    `model` is a name, or a function that makes a network; the other arguments as for `fit`. Returns the History of the
+    first network: its losses, and as weights what it trained on. `backward_samples` and `forward_samples` count both
+    networks, `steps` those of one.
+    """
+    if isinstance(model, torch.nn.Module):
+        raise ValueError("model is a network, but co-teaching needs two: pass a name, or a function that makes one.")
+    check_schedule(schedule)
+    run = _CoTeaching(
+        data, model, schedule, epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer,
+        lr_schedule=lr_schedule, weight_decay=weight_decay, seed=seed, device=device, augment=augment, loss=loss,
+    )  # fmt: skip
+    return run.to_the_end(progress=progress)
 
 
 class ConfidentLearning(NamedTuple):

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from . import devices, fingerprint, validate
+from . import fingerprint, validate
 from .loop import Run, TrainingDiverged
+from .losses import cross_entropy
 
 __all__ = ["TrainingDiverged", "fit"]
 
@@ -25,6 +26,7 @@ def fit(
     augment=False,
     rescore_every=1,
     validation=None,
+    loss=cross_entropy,
     checkpoint=None,
     progress=True,
 ):
@@ -46,36 +48,26 @@ def fit(
     device : "auto" (a CUDA GPU if there is one), "cpu", "cuda", … On a GPU: bfloat16 autocast and channels_last.
     augment : random shift and flip of every training image, see `crop_and_flip`
     validation : a held-out Dataset, see `Dataset.split_validation`; only logged
+    loss : what is minimised, and what samples are ranked by, see `losses`
     checkpoint : a file to write after every epoch. If it exists, the run goes on from it, to the identical result.
     progress : show a progress bar
 
     Raises ValueError or OSError for bad arguments before any work starts, TrainingDiverged if the loss is not finite.
     """
-    from tqdm.auto import tqdm
-
     if checkpoint is not None:
         checkpoint = Path(checkpoint).expanduser()
         validate.folder("the folder of checkpoint", checkpoint.parent)
         if checkpoint.is_dir():
             raise ValueError(f"checkpoint is {str(checkpoint)!r}, which is a folder, but must be a file.")
-        if not hasattr(rule, "__dataclass_fields__"):
-            raise ValueError(
-                f"checkpoint needs a rule that prints as what it is, such as StepE, not {fingerprint.rule(rule)}."
-            )
+        for name, given, example in (("rule", rule, "StepE(…)"), ("loss", loss, "losses.cross_entropy")):
+            if not hasattr(given, "__dataclass_fields__"):
+                said = f"such as {example}, not {fingerprint.rule(given)}"
+                raise ValueError(f"checkpoint needs a {name} that prints as what it is, {said}.")
     run = Run(
         data, model, rule, epochs=epochs, steps=steps, batch_size=batch_size, lr=lr, optimizer=optimizer,
         lr_schedule=lr_schedule, weight_decay=weight_decay, seed=seed, device=device, augment=augment,
-        rescore_every=rescore_every, validation=validation,
+        rescore_every=rescore_every, validation=validation, loss=loss,
     )  # fmt: skip
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
-    unit = "step" if run.by_steps else "epoch"
-    bar = tqdm(total=run.length, initial=run.done, unit=unit, disable=not progress, leave=False)
-    with devices.isolated(run.learner.device, run.learner.threads), bar:
-        while run.done < run.length:
-            run.one_epoch()
-            if checkpoint is not None:
-                run.write(checkpoint)
-            bar.set_postfix_str(f"test accuracy {run.log[-1]['test_accuracy']:.3f}", refresh=False)
-            bar.update(run.done - bar.n)
-    return run.history()
+    return run.to_the_end(checkpoint, progress)

@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stepe_lite import Dataset, History, TrainingDiverged, fit, models, noise, schedules
+from stepe_lite import Dataset, History, TrainingDiverged, fit, losses, models, noise, schedules
 from stepe_lite.batches import Images
 from stepe_lite.rules import Everything, KeepOnly, LossTruncation, OneShotFilter, RandomExclusion, SelfPaced, StepE
 
@@ -404,6 +404,7 @@ OTHERS = {
     "rule": {"rule": StepE(schedules.linear(1, 2, 0.3))},
     "augment": {"augment": True},
     "model": {"model": "small_cnn"},
+    "loss": {"loss": losses.GeneralizedCrossEntropy()},
     "network_digest": {"model": lambda: models.mlp(hidden=16)},
 }
 

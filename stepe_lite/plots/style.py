@@ -29,6 +29,8 @@ METHODS = {
     "Step-E, per class": "#332288",
     "Step-E, doubled": "#AA4499",
     "Step-E, doubled, per class": "#332288",
+    "bounded loss": "#E69F00",
+    "co-teaching": "#56B4E9",
     "random exclusion": "#7F7F7F",
     "oracle by removal": "#7F7F7F",
     "oracle by clean labels": "#7F7F7F",

@@ -1,0 +1,78 @@
+"""Losses: from logits (b, k) and labels int64 (b,) to one loss a sample, (b,). `fit(…, loss=…)` takes any of these.
+
+Cross-entropy grows without bound as a network comes to disbelieve a label, so a wrong label that resists gets the
+largest gradient. The robust losses here are bounded: they stop pulling at labels that the network finds impossible.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+
+from . import validate
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """−log p of the given label, in nats. `smoothing` in [0, 1) spreads that share of the label over all classes."""
+
+    smoothing: float = 0.0
+
+    def __post_init__(self):
+        validate.fraction("smoothing", self.smoothing)
+
+    def __call__(self, logits, labels):
+        return F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.smoothing)
+
+
+cross_entropy = CrossEntropy()
+
+
+@dataclass(frozen=True)
+class GeneralizedCrossEntropy:
+    """(1 − p^q) / q, between cross-entropy (q → 0) and the mean absolute error (q = 1); at most 1 / q.
+
+    Zhang & Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels", NeurIPS 2018,
+    who take q = 0.7. `q` above 0, at most 1.
+    """
+
+    q: float = 0.7
+
+    def __post_init__(self):
+        if validate.positive("q", self.q) > 1:
+            raise ValueError(f"q is {self.q!r}, but must be a number above 0 and at most 1.")
+
+    def __call__(self, logits, labels):
+        log_p = -F.cross_entropy(logits, labels, reduction="none")
+        return (1 - (self.q * log_p).exp()) / self.q
+
+
+@dataclass(frozen=True)
+class NormalizedPlusReverse:
+    """alpha · normalised cross-entropy + beta · reverse cross-entropy (NCE + RCE).
+
+    Ma et al., "Normalized Loss Functions for Deep Learning with Noisy Labels", ICML 2020. Normalised: −log p of the
+    given label, as a share of the sum over all labels. Reverse: −log of the label under the prediction, where the log
+    of an impossible label is cut at `floor`; that is −floor · (1 − p). Both weights depend on the data; the default is
+    theirs for CIFAR-10.
+    """
+
+    alpha: float = 1.0
+    beta: float = 1.0
+    floor: float = -4.0
+
+    def __post_init__(self):
+        validate.positive("alpha", self.alpha, zero_ok=True)
+        validate.positive("beta", self.beta, zero_ok=True)
+        validate.positive("−floor", -self.floor)
+
+    def __call__(self, logits, labels):
+        log_p = F.log_softmax(logits, dim=1)
+        given = log_p.gather(1, labels[:, None])[:, 0]
+        return self.alpha * given / log_p.sum(1) - self.beta * self.floor * (1 - given.exp())
+
+
+def check(loss):
+    """Return `loss` if it can be called, or raise ValueError."""
+    if not callable(loss) or isinstance(loss, type):
+        raise ValueError(f"loss is {loss!r}, but must be a function such as losses.cross_entropy.")
+    return loss
