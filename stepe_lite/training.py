@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from . import fingerprint, validate
+from .history import History
 from .loop import Run, TrainingDiverged
 from .losses import cross_entropy
 
-__all__ = ["TrainingDiverged", "fit"]
+__all__ = ["History", "TrainingDiverged", "fit"]
 
 
 def fit(

@@ -1,5 +1,6 @@
 """`import stepe_lite` needs torch, numpy and pandas alone, and so does training on arrays of one's own."""
 
+import importlib
 import subprocess
 import sys
 
@@ -42,6 +43,28 @@ def test_importing_and_training_work_without_the_packages_that_only_some_functio
     done = run(TRAIN)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("History(StepE(")
+
+
+# Where each public name is imported from.
+NAMES = {
+    "datasets": "Dataset load names",
+    "noise": "symmetric pair_flip asymmetric instance_dependent transition_matrix",
+    "schedules": "constant linear cosine exponential staircase",
+    "rules": "Everything StepE LossTruncation SelfPaced OneShotFilter RandomExclusion KeepOnly",
+    "ledger": "Ledger",
+    "training": "fit History",
+    "models": "mlp small_cnn resnet18",
+    "peers": "co_teaching confident_learning loss_mixture",
+    "losses": "GeneralizedCrossEntropy NormalizedPlusReverse",
+    "course": "claim run",
+    "cli": "main",
+}
+
+
+def test_public_names_are_where_the_readme_and_the_notebooks_look_for_them():
+    for module, names in NAMES.items():
+        there = importlib.import_module(f"stepe_lite.{module}")
+        assert [name for name in names.split() if not hasattr(there, name)] == [], module
 
 
 def test_the_block_blocks():
