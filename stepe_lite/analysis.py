@@ -38,6 +38,8 @@ def sample_table(data, history):
     mean_loss : nats, mean over all epochs
     """
     _check_same_samples(data, history)
+    if len(history.losses) == 0:
+        raise ValueError("history has no finished epoch, so there is nothing to tell of any sample.")
     excluded, names = history.excluded.numpy(), np.asarray(data.classes)
     before = np.vstack([np.zeros_like(excluded[:1]), excluded[:-1]])  # nobody is excluded before the first epoch
     table = {"given": names[data.labels]}

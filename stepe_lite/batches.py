@@ -34,11 +34,11 @@ class Images:
 
 
 def crop_and_flip(batch):
-    """Augment a batch (b, c, h, w): shift each image by up to h // 8 pixels (mirrored border), flip half."""
+    """Augment a batch (b, c, h, w): shift each image by up to h // 8 and w // 8 pixels (mirrored border), flip half."""
     b, _, h, w = batch.shape
-    pad = h // 8
-    padded = F.pad(batch, (pad, pad, pad, pad), mode="reflect")
-    down, right = torch.randint(0, 2 * pad + 1, (2, b, 1), device=batch.device)
+    y, x = h // 8, w // 8
+    padded = F.pad(batch, (x, x, y, y), mode="reflect")
+    down, right = (torch.randint(0, 2 * pad + 1, (b, 1), device=batch.device) for pad in (y, x))
     rows = down + torch.arange(h, device=batch.device)
     columns = right + torch.arange(w, device=batch.device)
     each = torch.arange(b, device=batch.device).view(b, 1, 1)

@@ -111,7 +111,7 @@ def run(notebooks, parameters, out, html, save):
 @click.option("--seeds", type=int, default=3, show_default=True, help="How many seeds, from 0.")
 @click.option("--epochs", type=int, help="Epochs. Default: 60.")
 @click.option("--steps", type=int, help="Optimiser steps, in place of epochs.")
-@click.option("--batch-size", type=int, default=128, show_default=True)
+@click.option("--batch-size", type=int, help="Largest batch. Default: 128, or n where that is less.")
 @click.option("--lr", type=float, help="Learning rate. Default: 0.05 for sgd, 0.001 for adam.")
 @click.option("--optimizer", default="sgd", show_default=True, help=f"One of {', '.join(OPTIMIZERS)}.")
 @click.option("--augment", is_flag=True, help="Random shift and flip.")
@@ -130,13 +130,22 @@ def train(ctx, data, root, subset, noise_name, rate, chosen, schedule, warmup, r
     check.fraction("rate", rate)
     if noise_name == "none" and ctx.get_parameter_source("rate") != click.core.ParameterSource.DEFAULT:
         raise click.UsageError(f"--rate {rate:g} is given without --noise; choose one of {', '.join(list(NOISE)[1:])}.")
+    if (
+        isinstance(NOISE.get(noise_name), str)
+        and ctx.get_parameter_source("rate") != click.core.ParameterSource.DEFAULT
+    ):
+        raise click.UsageError(f"--rate {rate:g} is given, but --noise {noise_name} has its own measured rate.")
     model = _noise_model(noise_name, rate)
     whole = datasets.load(data, root)
     whole = whole if subset is None else whole.subset(subset, seed=0)
     noisy = whole if model is None else whole.with_noise(model, seed=0)
     if final is None:
         final = round(noisy.noise_rate, 4)
-        click.echo(f"final = {final:g}, the true noise rate: a privilege that practice does not have (see --final).")
+        click.echo(
+            f"final = {final:g}, the true noise rate (seed 0): a privilege that practice does not have (see --final)."
+        )
+    if final == 0 or (warmup >= (settings["epochs"] or 60) > 0 and settings["steps"] is None):
+        click.echo("Nobody will be excluded: final is 0, or the warm-up is as long as the training.", err=True)
     shape = _schedule(schedule, warmup, ramp, final)
 
     def make_methods(data, seed):
@@ -190,7 +199,7 @@ def table(preset, out, jobs, root, show, save):
         check.choice("preset", preset, presets.PRESETS)
     click.echo(results.text(results.collect(out), preset))
     if save:
-        results.save(out, preset, course.folder() / "results")
+        results.save(out, preset, course.folder() / "results", root)
     for name in failed:
         click.echo(f"✗ {name} failed, see {out / name}.error.json", err=True)
     sys.exit(1 if failed else 0)

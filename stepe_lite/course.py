@@ -26,8 +26,8 @@ def folder():
 
 def find(name):
     """The notebook called `name`: a path, a name of the course with or without .ipynb, or just its number ("03")."""
-    if Path(name).is_file():
-        return Path(name)
+    if Path(str(name)).is_file():
+        return Path(str(name))
     course = sorted(folder().glob("[0-9]*.ipynb"))
     for path in course:
         if str(name) in (path.name, path.stem, path.stem[:2], path.stem[:2].lstrip("0")):
@@ -46,7 +46,7 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
 
     Parameters
     ----------
-    notebooks : names as for `find`; none = the whole course
+    notebooks : a name as for `find`, or several; none = the whole course
     parameters : dict of values for the notebooks' parameters; each notebook gets those that it has
     html : also write a page for each notebook and an index
     save : put the outputs into the notebooks themselves; only with their own parameters
@@ -56,6 +56,7 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
     """
 
     parameters = dict(parameters or {})
+    notebooks = [notebooks] if isinstance(notebooks, str | os.PathLike) else notebooks
     paths = [find(name) for name in notebooks] or sorted(folder().glob("[0-9]*.ipynb"))
     twice = {path.name for path in paths if [other.name for other in paths].count(path.name) > 1}
     if twice:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from . import folders, seeding, validate
-from .noise import transition_matrix
+from .noise import NoiseModel, transition_matrix
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -93,7 +93,8 @@ class Dataset:
 
         The present labels become the clean ones. Same seed, same labels. The test set is not touched.
         """
-        if not callable(model):
+        without_rate = getattr(model, "__module__", "") == NoiseModel.__module__ and not isinstance(model, NoiseModel)
+        if not callable(model) or without_rate:
             raise ValueError(f"model is {model!r}, but must be a noise model such as noise.symmetric(0.4).")
         if self.clean_labels is not None and self.is_mislabeled.any():
             raise ValueError(f"{self.name} has {self.noise_rate:.1%} wrong labels already: call .cleaned() first.")

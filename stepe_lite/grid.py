@@ -40,6 +40,8 @@ def run(runs, out, *, jobs=1, root=None, progress=True):
     out, jobs = validate.folder("out", out), validate.whole("jobs", jobs, least=1)
     for dataset, recipe in sorted({run[:2] for run in runs}):
         _data(dataset, RECIPES[validate.choice("recipe", recipe, RECIPES)]["subset"], root)
+    for run in runs:
+        _check_recipe(path_of(out, run), RECIPES[run[1]])
     began = time.time()
     helpers = [
         multiprocessing.get_context("spawn").Process(target=_work, args=(runs, out, root, began), daemon=True)
@@ -61,6 +63,16 @@ def run(runs, out, *, jobs=1, root=None, progress=True):
                 helper.terminate()
                 helper.join()
     return [_name(run) for run in runs if not path_of(out, run).exists()]
+
+
+def _check_recipe(path, recipe):
+    """Raise ValueError if the finished run at `path`, if there is one, was made with other settings than `recipe`."""
+    if not path.exists():
+        return
+    record = json.loads(path.read_text(encoding="utf-8"))
+    made = record.get("recipe") or {name: record["config"].get(name, value) for name, value in recipe.items()}
+    if made != recipe:
+        raise ValueError(f"out holds {path.name!r}, made with {made}, but its recipe is {recipe}: take another folder.")
 
 
 def _work(runs, out, root, began, show=lambda doing: None):
@@ -102,7 +114,13 @@ def _make(run, out, root):
         return
     history.save(path_of(out, run, ".npz"))
     log = {column: list(map(_or_none, values)) for column, values in history.log.to_dict("list").items()}
-    record = {"run": run, "config": history.config, "result": _result(data, history), "log": log}
+    record = {
+        "run": run,
+        "recipe": RECIPES[run[1]],
+        "config": history.config,
+        "result": _result(data, history),
+        "log": log,
+    }
     _write(path_of(out, run), record | provenance())  # comes last: its presence says that the run is finished
     for leftover in (".checkpoint", ".error.json"):
         path_of(out, run, leftover).unlink(missing_ok=True)

@@ -49,7 +49,12 @@ def doctor(root):
 
     click.echo(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     broken = []
-    for text in requires("stepe_lite"):
+    try:
+        needs = requires("stepe_lite")
+    except PackageNotFoundError:
+        click.echo("✗ stepe_lite is not installed. Mend with: python -m pip install -e .")
+        sys.exit(1)
+    for text in needs:
         need = Requirement(text)
         if need.marker and not need.marker.evaluate():
             continue

@@ -32,19 +32,34 @@ class Ledger:
     ----------
     epoch : the running epoch, from 0
     weights : float32 (n,) in [0, 1], of the running epoch; 0 = excluded
+
+    A sample that was never recorded has the loss NaN, which ranks highest. So let every sample be seen: no `drop_last`.
+    Raises ValueError for a bad argument, or when the weights that the rule gives are none.
     """
 
     def __init__(self, n, rule, *, rescore_every=1, device="cpu"):
         self.n = validate.whole("n", n, least=1)
+        if not callable(rule) or isinstance(rule, type):
+            raise ValueError(f"rule is {rule!r}, but must be a rule such as StepE(schedules.linear(5, 15, 0.4)).")
         self.rule = rule
         self.rescore_every = validate.whole("rescore_every", rescore_every, least=1)
         self._latest = torch.full((self.n,), torch.nan, device=device)
         self._losses, self._weights = [], []
-        self._ask_the_rule()
+        self._running = None  # the weights of the running epoch, once somebody has asked for them
 
     @property
     def epoch(self):
         return len(self._losses)
+
+    @property
+    def weights(self):
+        if self._running is None:
+            self._running = self._ask_the_rule()
+        return self._running
+
+    @weights.setter
+    def weights(self, weights):
+        self._running = weights
 
     @property
     def losses(self):
@@ -93,12 +108,12 @@ class Ledger:
                 self.record(index, score(index))
         self._losses.append(self._latest.clone())
         self._weights.append(self.weights)
-        self._ask_the_rule()
+        self._running = None
         return len(index) if due else 0
 
     def state_dict(self):
         """What a checkpoint needs. The running weights are not in it: the rule is pure and gives them again."""
-        return {"losses": self.losses, "weights": self.weight_history}
+        return {"losses": self.losses, "weights": self.weight_history, "latest": self._latest.clone()}
 
     def load_state_dict(self, state):
         """Go on where `state_dict()` was taken. Raises ValueError if that was a ledger of another size."""
@@ -106,9 +121,8 @@ class Ledger:
             raise ValueError(f"state is of {state['losses'].shape[1]} samples, but this ledger has {self.n}.")
         self._losses = list(state["losses"].to(self._latest.device))
         self._weights = list(state["weights"].to(self._latest.device))
-        if self._losses:
-            self._latest = self._losses[-1].clone()
-        self._ask_the_rule()
+        self._latest = state["latest"].to(self._latest)
+        self._running = None
 
     def _ask_the_rule(self):
         weights = torch.as_tensor(self.rule(self.losses, self.epoch), dtype=torch.float32, device=self._latest.device)
@@ -118,7 +132,7 @@ class Ledger:
             raise ValueError("the rule gave weights outside [0, 1].")
         if not weights.any():
             raise ValueError(f"the rule keeps no samples at epoch {self.epoch}, but at least one must be kept.")
-        self.weights = weights
+        return weights
 
 
 class _KeptSampler(Sampler):

@@ -44,16 +44,13 @@ class Run:
             raise ValueError(f"validation is {validation!r}, but must be a Dataset, see Dataset.split_validation.")
         if validation is not None and validation.images.shape[1:] != data.images.shape[1:]:
             raise ValueError(f"validation holds images {tuple(validation.images.shape[1:])}, but data another shape.")
-        if not callable(rule) or isinstance(rule, type):
-            raise ValueError(f"rule is {rule!r}, but must be a rule such as StepE(schedules.linear(5, 15, 0.4)).")
         self.by_steps = steps is not None
         name, length = ("steps", steps) if self.by_steps else ("epochs", 60 if epochs is None else epochs)
         self.length = validate.whole(name, length, least=1)
+        batch_size = min(128, len(data)) if batch_size is None else batch_size
         self.batch_size = validate.whole("batch_size", batch_size, least=1, most=len(data))
         self.seed = validate.whole("seed", seed)
-        final = getattr(getattr(rule, "schedule", rule), "final", getattr(rule, "fraction", 0))
-        if round(final * len(data)) >= len(data):
-            raise ValueError(f"final is {final}, which would exclude all {len(data)} samples; choose a smaller one.")
+        self.check_fraction(rule, len(data), "samples")
         settings = {
             "lr": DEFAULT_LR[optimizer] if lr is None else validate.positive("lr", lr),
             "weight_decay": validate.positive("weight_decay", weight_decay, zero_ok=True),
@@ -64,8 +61,9 @@ class Run:
         }
         device = devices.find(device)
 
-        rule = rule.for_labels(data.labels) if hasattr(rule, "for_labels") else rule
+        rule = rule.for_labels(data.labels) if hasattr(rule, "for_labels") and not isinstance(rule, type) else rule
         self.ledger = Ledger(len(data), rule, rescore_every=rescore_every, device=device)
+        self.ledger.weights  # noqa: B018  asks the rule: if it cannot answer, nothing has begun yet
         self.restart_epoch = getattr(rule, "restart_epoch", None)
         with devices.isolated(device):
             torch.manual_seed(seeding.number("model", self.seed))
@@ -83,6 +81,16 @@ class Run:
             "seed": self.seed, "device": str(device), "rescore_every": self.ledger.rescore_every,
             "validation_digest": validation and fingerprint.data(validation), "torch": str(torch.__version__),
         }  # fmt: skip
+
+    def check_fraction(self, rule, n, what):
+        """Raise ValueError if `rule` would exclude all of `n` `what` at some epoch, as far as its fields tell."""
+        schedule = getattr(rule, "schedule", None)
+        values = {"fraction": getattr(rule, "fraction", 0), "final": getattr(schedule, "final", 0)}
+        if callable(schedule):
+            values |= {f"schedule({epoch})": schedule(epoch) for epoch in range(min(self.length, 10_000))}
+        for name, value in values.items():
+            if round(validate.fraction(name, value) * n) >= n:
+                raise ValueError(f"{name} is {value}, which would exclude all {n} {what}; choose a smaller one.")
 
     @property
     def done(self):
@@ -102,6 +110,7 @@ class Run:
                     self.write(checkpoint)
                 bar.set_postfix_str(f"test accuracy {self.log[-1]['test_accuracy']:.3f}", refresh=False)
                 bar.update(self.done - bar.n)
+        self.learner.net.eval()
         return self.history()
 
     def one_epoch(self):

@@ -54,8 +54,10 @@ def estimate_fraction(data, model, *, warmup, seed=0, **settings):
     - where wrong labels agree with each other and are soon learned: a pair flip of 0.4 is taken for 0.2, and
       instance-dependent noise of 0.4 for anything from 0.2 to 0.45;
     - where there is no noise: the two humps are then easy and hard samples, and 0.08 are called wrong;
-    - after a warm-up too short for the classes to be learned: after 1 epoch it says 0.65 to 0.9, whatever the noise.
+    - after a warm-up too short for the classes to be learned: after 1 epoch it says 0.5 to 0.8, whatever the noise.
     """
+    if "epochs" in settings:
+        raise ValueError("epochs is given, but the training takes `warmup` epochs.")
     settings = {"progress": False, **settings, "epochs": validate.whole("warmup", warmup, least=1), "seed": seed}
     return loss_mixture(fit(data, model, Everything(), **settings).losses[-1])[0]
 
@@ -77,7 +79,8 @@ class EstimatedStepE:
     def __call__(self, losses, epoch):
         if epoch < self.warmup or len(losses) < self.warmup:
             return StepE(linear(self.warmup, self.ramp, final=0.0))(losses, epoch)
-        final, _ = loss_mixture(losses[self.warmup - 1])
+        known = losses[self.warmup - 1]
+        final, _ = loss_mixture(known[torch.isfinite(known)])
         return StepE(linear(self.warmup, self.ramp, final))(losses, epoch)
 
 
@@ -88,6 +91,8 @@ class _CoTeaching(Run):
         # Each network makes a forward pass on everything as it is, so nobody is re-scored.
         super().__init__(data, model, Everything(), steps=None, rescore_every=10**9, validation=None, **settings)
         self.schedule, self.config["rule"] = schedule, f"co_teaching({schedule})"
+        batches = -(-len(data) // self.batch_size)
+        self.check_fraction(self, len(data) // batches, "samples of a batch")
         shared = ("optimizer", "lr", "lr_schedule", "weight_decay", "augment")
         with devices.isolated(self.learner.device):
             torch.manual_seed(seeding.number("second model", self.seed))
@@ -119,7 +124,7 @@ def co_teaching(
     schedule,
     *,
     epochs=60,
-    batch_size=128,
+    batch_size=None,
     lr=None,
     optimizer="sgd",
     lr_schedule="cosine",
@@ -134,7 +139,7 @@ def co_teaching(
 
     In each batch, each network names the fraction `schedule(epoch)` of highest loss; the other one does not train on
     these. The authors' schedule is `schedules.linear(0, 10, noise_rate)`. The ranking is batch by batch, not over all
-    samples, and it saves little: both networks make a forward pass on everything.
+    samples, and it saves little: both networks make a forward pass on everything. Raises ValueError for bad arguments.
 
     `model` is a name, or a function that makes a network; the other arguments as for `fit`. Returns the History of the
     first network: its losses, and as weights what it trained on. `backward_samples` and `forward_samples` count both

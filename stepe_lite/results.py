@@ -29,7 +29,10 @@ def collect(out):
     Raises FileNotFoundError if `out` is not there, ValueError if it holds no finished run.
     """
     if out.suffix == ".csv":
-        return pd.read_csv(out)
+        runs = pd.read_csv(out)
+        if missing := set(COLUMNS) - set(runs.columns):
+            raise ValueError(f"out is {str(out)!r}, which is no table of runs: no column {min(missing)!r}.")
+        return runs
     if not out.is_dir():
         raise FileNotFoundError(f"out is {str(out)!r}, but must be the folder of a grid.")
     rows = [dict(zip(("dataset", "recipe", "method", "seed"), r["run"])) | r["result"] for r in _records(out)]
@@ -47,7 +50,14 @@ def _record_files(out):
 
 
 def _records(out):
-    return [json.loads(path.read_text(encoding="utf-8")) for path in _record_files(out)]
+    found = []
+    for path in _record_files(out):
+        try:
+            found.append(json.loads(path.read_text(encoding="utf-8")))
+            found[-1]["run"], found[-1]["result"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"out holds {str(path)!r}, which is no record of a run ({error!r}).") from error
+    return found
 
 
 def logs(archive):
@@ -111,16 +121,19 @@ def text(runs, preset=None):
     return "\n\n".join(parts)
 
 
-def save(out, preset, folder):
+def save(out, preset, folder, root=None):
     """Keep what is small: PRESET.csv (`collect`), PRESET.json (provenance), the record of every run in
     PRESET-runs.tar.xz (`logs`; unpacked, it is a folder that the grid can go on in), and some losses of each data set.
 
     The losses, kept where the preset compares Step-E, are those of standard training with seed 0: a .npz with `losses`
     float16 (epochs, SAMPLES), `labels` and `clean_labels` int16 (SAMPLES,), `index` int32 (SAMPLES,) in the recipe's
-    training set. `out`: the grid's folder.
+    training set. `out`: the grid's folder; `root` as for `load`. Raises ValueError, before anything is written, if
+    no finished run of the preset is in `out`.
     """
     from . import grid
 
+    if not out.is_dir() or not any(grid.path_of(out, run).exists() for run in runs_of(preset)):
+        raise ValueError(f"out is {str(out)!r}, but must be the folder of a grid with finished runs of {preset!r}.")
     folder = validate.folder("folder", folder)
     runs, records = collect(out), _records(out)
     with written_beside(folder / f"{preset}.csv") as partial:
@@ -145,7 +158,7 @@ def save(out, preset, folder):
     for run in runs_of(preset):
         path = grid.path_of(out, run, ".npz")
         if run[2:] == ("standard", 0) and "Step-E" in PRESETS[preset]["methods"] and path.exists():
-            data, *_ = grid.arrange(run)
+            data, *_ = grid.arrange(run, root)
             _save_losses(folder / f"{preset}_{run[0]}_{run[1]}.npz", data, History.load(path))
 
 

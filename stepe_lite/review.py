@@ -45,10 +45,11 @@ def suspicious(data, history, files=None):
         "confidence_suggested": confidence,
         "last_loss": samples.last_loss.astype(float),
         "mean_loss": samples.mean_loss.astype(float),
-        "times_excluded": (history.weights == 0).sum(0),
+        "times_excluded": history.excluded.sum(0),
     })  # fmt: skip
-    excluded = (history.weights[-1] == 0).numpy()
-    return table[excluded].sort_values("mean_loss", ascending=False, kind="stable", na_position="first")
+    return table[history.excluded[-1].numpy()].sort_values(
+        "mean_loss", ascending=False, kind="stable", na_position="first"
+    )
 
 
 @dataclass(eq=False)
@@ -131,6 +132,9 @@ class Review:
         number = {name: lambda text: float(text or "nan") for name in _NUMBERS}
         number |= {"sample": int, "times_excluded": int, "turn": lambda text: int(text or 0)}
         table = table.assign(**{name: table[name].map(read) for name, read in number.items()}).set_index("sample")
+        if table.index.has_duplicates:
+            twice = table.index[table.index.duplicated()][0]
+            raise ValueError(f"path is {str(path)!r}, which has sample {twice} more than once.")
         review = cls(table.drop(columns=["decision", "label", "turn"]), tuple(classes))
         for row in table[table.decision != ""].sort_values("turn", kind="stable").itertuples():
             name = f"sample {row.Index} in {str(path)!r}: "

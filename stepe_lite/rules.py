@@ -52,6 +52,8 @@ class StepE:
             validate.positive("soft", self.soft)
         validate.fraction("momentum", self.momentum)
         if not isinstance(self.per_class, bool):
+            if not hasattr(self.per_class, "__len__") or isinstance(self.per_class, str):
+                raise ValueError(f"per_class is {self.per_class!r}, but must be True, False or the given labels (n,).")
             object.__setattr__(self, "per_class", torch.as_tensor(self.per_class).clone())
 
     def for_labels(self, labels):

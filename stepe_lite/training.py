@@ -17,7 +17,7 @@ def fit(
     *,
     epochs=None,
     steps=None,
-    batch_size=128,
+    batch_size=None,
     lr=None,
     optimizer="sgd",
     lr_schedule="cosine",
@@ -42,7 +42,7 @@ def fit(
     model : "mlp", "small_cnn", "resnet18", "resnet18-imagenet", an nn.Module (trained in place) or a function
     rule : see `rules`
     epochs, steps : train for so many epochs (default 60), or for so many optimiser steps in however many epochs
-    batch_size : largest batch; an epoch is cut into batches of nearly equal size
+    batch_size : largest batch, by default 128, or n where that is less; an epoch is cut into nearly equal batches
     lr : learning rate; default 0.05 for "sgd" (Nesterov momentum 0.9), 0.001 for "adam"
     lr_schedule : "cosine" (to 0 over the run) or "constant"
     seed : initial weights, order of samples and augmentation; the same seed gives the same result bit for bit
@@ -57,13 +57,13 @@ def fit(
     """
     if checkpoint is not None:
         checkpoint = Path(checkpoint).expanduser()
-        validate.folder("the folder of checkpoint", checkpoint.parent)
-        if checkpoint.is_dir():
-            raise ValueError(f"checkpoint is {str(checkpoint)!r}, which is a folder, but must be a file.")
         for name, given, example in (("rule", rule, "StepE(…)"), ("loss", loss, "losses.cross_entropy")):
-            if not hasattr(given, "__dataclass_fields__"):
+            if " at 0x" in repr(given) or "..." in repr(given):  # a function, or a large tensor
                 said = f"such as {example}, not {fingerprint.rule(given)}"
                 raise ValueError(f"checkpoint needs a {name} that prints as what it is, {said}.")
+        if checkpoint.is_dir():
+            raise ValueError(f"checkpoint is {str(checkpoint)!r}, which is a folder, but must be a file.")
+        validate.folder("the folder of checkpoint", checkpoint.parent)
     run = Run(
         data, model, rule, epochs=epochs, steps=steps, batch_size=batch_size, lr=lr, optimizer=optimizer,
         lr_schedule=lr_schedule, weight_decay=weight_decay, seed=seed, device=device, augment=augment,

@@ -59,7 +59,7 @@ def test_the_installed_command_is_the_same():
     assert script.load() is main
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["train"], ["data"], ["doctor"]], ids=" ".join)
+@pytest.mark.parametrize("command", [[], ["run"], ["train"], ["table"], ["data"], ["doctor"]], ids=" ".join)
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_is_there(command, option):
     result = stepe_lite(*command, option)
@@ -68,7 +68,7 @@ def test_help_is_there(command, option):
 
 def test_help_names_every_command():
     shown = stepe_lite("--help").output
-    assert all(command in shown for command in ("run", "train", "data", "doctor"))
+    assert all(command in shown for command in ("run", "train", "table", "data", "doctor"))
 
 
 def test_help_of_train_names_every_rule_and_noise():
@@ -221,7 +221,10 @@ def test_an_unknown_name_is_refused_with_the_closest_match(arguments, closest):
         (["--lr", "-1"], "lr is -1"),
         (["--lr", "nan"], "lr is nan"),
         (["--subset", "5000"], "n is 5000, but must be a whole number, from 1 to 1297"),
-        (["--subset", "5"], "batch_size is 128"),
+        (
+            ["--noise", "cifar10n-worse", "--rate", "0.4"],
+            "--rate 0.4 is given, but --noise cifar10n-worse has its own measured rate",
+        ),
         (["--rescore-every", "0"], "rescore_every is 0"),
         (["--device", "gpu"], "device is 'gpu'"),
     ],

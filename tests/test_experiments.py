@@ -6,7 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stepe_lite import Everything, StepE, experiments, fit, load, noise, schedules
+from stepe_lite import (
+    Everything,
+    LossTruncation,
+    OneShotFilter,
+    RandomExclusion,
+    SelfPaced,
+    StepE,
+    experiments,
+    fit,
+    load,
+    noise,
+    schedules,
+)
+from stepe_lite.peers import EstimatedStepE
 
 SCHEDULE = schedules.linear(warmup=1, ramp=1, final=0.4)
 
@@ -33,6 +46,28 @@ def test_methods_are_those_that_the_course_compares():
         "standard", "loss truncation", "loss truncation, warm-up", "self-paced", "one-shot", "Step-E",
         "random exclusion", "oracle by removal", "oracle by clean labels",
     ]  # fmt: skip
+
+
+def test_methods_have_the_fraction_and_the_warm_up_of_the_schedule():
+    data, schedule = make_data(0), schedules.linear(warmup=3, ramp=5, final=0.3)
+    rules = {name: rule for name, (_, rule) in experiments.methods(data, schedule, seed=7).items()}
+    rules |= {name: rule for name, (_, rule) in experiments.variants(data, schedule).items()}
+    for oracle in ("oracle by removal", "oracle by clean labels"):
+        del rules[oracle]  # see below
+    assert rules == {
+        "standard": Everything(),
+        "loss truncation": LossTruncation(0.3),
+        "loss truncation, warm-up": LossTruncation(0.3, warmup=3),
+        "self-paced": SelfPaced(schedule),
+        "one-shot": OneShotFilter(0.3, warmup=3),
+        "Step-E": StepE(schedule),
+        "random exclusion": RandomExclusion(schedule, seed=7),
+        "Step-E, estimated fraction": EstimatedStepE(3, 5),
+        "Step-E, half the ramp": StepE(schedules.linear(warmup=3, ramp=2, final=0.3)),
+        "Step-E, moving average": StepE(schedule, momentum=0.5),
+        "Step-E, soft": StepE(schedule, soft=0.5),
+        "Step-E, per class": StepE(schedule, per_class=True),
+    }
 
 
 def test_methods_has_no_oracle_where_the_clean_labels_are_unknown():

@@ -252,6 +252,35 @@ def test_show_prints_what_is_there_and_runs_nothing(finished):
     assert sorted(finished.iterdir()) == before
 
 
+def test_a_saved_table_is_shown_and_cannot_be_saved_from(finished, monkeypatch, tmp_path):
+    monkeypatch.setitem(presets.PRESETS, "tiny", {
+        "datasets": ("digits",), "recipes": ("tiny",), "methods": presets.METHODS, "seeds": (0, 1),
+    })  # fmt: skip
+    results.save(finished, "tiny", tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    show = CliRunner().invoke(cli.main, ["table", "--show", str(tmp_path / "tiny.csv")])
+    assert show.exit_code == 0 and "one-shot" in show.output
+    with pytest.raises(ValueError, match="must be the folder of a grid with finished runs"):
+        results.save(tmp_path / "tiny.csv", "tiny", tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_runs_of_another_recipe_are_not_taken_for_these(finished, monkeypatch):
+    monkeypatch.setitem(presets.RECIPES, "tiny", TINY | {"lr": 0.01})
+    with pytest.raises(ValueError, match=r"out holds .*, made with .*'lr': 0.05.* but its recipe is .*'lr': 0.01"):
+        grid.run(RUNS, finished, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("report.json", '{"notebooks": []}'), ("half.json", '{"run": ['), ("other.csv", "a,b\n1,2\n")]
+)
+def test_what_is_no_record_is_named(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    out = tmp_path / name if name.endswith(".csv") else tmp_path
+    result = CliRunner().invoke(cli.main, ["table", "--show", str(out)])
+    assert result.exit_code == 2 and name in result.output and "no " in result.output
+
+
 @pytest.mark.cifar
 def test_the_smoke_preset_on_the_real_files(monkeypatch, cifar_folder, tmp_path):
     monkeypatch.undo()  # the real `_data`

@@ -87,7 +87,9 @@ def test_the_rule_is_asked_once_an_epoch_with_the_losses_of_the_finished_epochs(
     book.end_epoch()
     train_epoch(book, 3.0, 4.0)
     book.end_epoch()
-    assert asked == [(0, []), (1, [[1.0, 2.0]]), (2, [[1.0, 2.0], [3.0, 4.0]])]
+    assert asked == [(0, []), (1, [[1.0, 2.0]])]  # an epoch that never runs is not asked about
+    assert book.weights is book.weights
+    assert asked[2:] == [(2, [[1.0, 2.0], [3.0, 4.0]])]
 
 
 def test_rescoring_lets_a_sample_come_back_and_without_it_stays_out():
@@ -206,8 +208,24 @@ def test_anything_but_one_loss_a_sample_is_refused(loss, shape):
 )
 def test_bad_weights_of_a_rule_are_refused(weights, message):
     book = Ledger(4, script([1.0] * 4, weights))
+    book.end_epoch()
     with pytest.raises(ValueError, match=message):
-        book.end_epoch()
+        book.weights  # noqa: B018
+
+
+def test_a_class_is_no_rule():
+    with pytest.raises(ValueError, match=r"rule is <class .*StepE'>, but must be a rule such as StepE\("):
+        Ledger(4, StepE)
+
+
+def test_losses_recorded_in_the_middle_of_an_epoch_are_in_the_state():
+    book = Ledger(2, Everything())
+    book.record(torch.tensor([1]), torch.tensor([5.0]))
+    other = Ledger(2, Everything())
+    other.record(torch.tensor([0]), torch.tensor([9.0]))
+    other.load_state_dict(book.state_dict())
+    other.end_epoch()
+    assert other.losses.isnan().tolist() == [[True, False]] and other.losses[0, 1] == 5
 
 
 @pytest.mark.parametrize("arguments", [{"n": 0}, {"n": 2.5}, {"rescore_every": 0}, {"rescore_every": None}], ids=str)

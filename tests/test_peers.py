@@ -1,11 +1,12 @@
-"""Peers of Step-E: confident learning."""
+"""Peers of Step-E: confident learning, and the fraction estimated on the way."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from stepe_lite import Dataset, analysis, fingerprint, models, noise, peers
+from stepe_lite import Dataset, analysis, fingerprint, fit, models, noise, peers
+from stepe_lite.peers import EstimatedStepE
 
 SETTINGS = {"epochs": 3, "batch_size": 32, "device": "cpu"}
 
@@ -88,3 +89,11 @@ def test_more_folds_than_samples_in_a_class_are_refused():
 def test_folds_must_be_two_or_more(small, folds):
     with pytest.raises(ValueError, match="folds is"):
         peers.confident_learning(small, "mlp", folds=folds)
+
+
+def test_the_estimated_fraction_survives_samples_that_were_never_seen(digits):
+    data = digits.with_noise(noise.symmetric(0.3), 0)
+    history = fit(data, "mlp", EstimatedStepE(1, 2), steps=3, progress=False)
+    assert history.losses.isnan().any() and len(history.log) == 1
+    rule, losses = EstimatedStepE(1, 0), torch.cat([torch.rand(80), 5 + torch.rand(20), torch.full((10,), torch.nan)])
+    assert (rule(losses[None], 1) == 0).sum() == round(0.2 * 110)

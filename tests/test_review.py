@@ -212,6 +212,21 @@ def test_what_is_no_review_is_refused(tmp_path):
         Review.from_csv(tmp_path / "nowhere.csv", CLASSES)
 
 
+def test_a_sample_that_stands_twice_is_refused(tmp_path):
+    Review(table(), CLASSES).to_csv(tmp_path / "review.csv")
+    lines = (tmp_path / "review.csv").read_text().splitlines()
+    (tmp_path / "review.csv").write_text("\n".join([*lines, lines[1]]))
+    with pytest.raises(ValueError, match="has sample 7 more than once"):
+        Review.from_csv(tmp_path / "review.csv", CLASSES)
+
+
+def test_soft_weights_below_one_half_are_suspicious_too(digits):
+    data = digits.subset(300, seed=0).with_noise(noise.symmetric(0.1), seed=0)
+    history = fit(data, "mlp", StepE(schedules.constant(0.2, 1), soft=0.5), epochs=3, progress=False)
+    found = suspicious(data, history)
+    assert len(found) == 60 and (found.times_excluded >= 1).all()
+
+
 def test_a_review_of_other_files_is_refused(tmp_path):
     Review(table(files=True), CLASSES).to_csv(tmp_path / "review.csv")
     files = [""] * 10

@@ -1,6 +1,7 @@
 """The training loop: the same bits every time, honest about its costs, and able to go on where it was stopped."""
 
 import itertools
+import math
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stepe_lite import Dataset, History, TrainingDiverged, fit, losses, models, noise, schedules
+from stepe_lite import Dataset, History, TrainingDiverged, fit, losses, models, noise, schedules, seeding
 from stepe_lite.batches import Images
 from stepe_lite.rules import Everything, KeepOnly, LossTruncation, OneShotFilter, RandomExclusion, SelfPaced, StepE
 
@@ -274,6 +275,95 @@ def test_one_shot_with_restart_begins_again_from_the_initial_weights(data):
     log = train(data, rule, model=net).log
     restart = log.steps[:2].sum()
     assert torch.equal(initial[0], initial[restart]) and not torch.equal(initial[0], initial[restart - 1])
+
+
+def test_one_shot_with_restart_is_a_shorter_training_on_what_is_kept(data):
+    """After the restart nothing of the first part is left: no weights, no momentum, no fallen learning rate."""
+    rule = OneShotFilter(0.4, warmup=2, restart=True)
+    history = train(data, rule, epochs=6)
+    net = models.build("mlp", data)
+    net.load_state_dict(initial_weights(data))
+    images, kept = Images(data.images, torch.device("cpu")), history.weights[2].nonzero().flatten()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    for epoch in range(2, 6):
+        torch.manual_seed(seeding.number("epoch", 0, epoch))
+        batches = kept[torch.randperm(len(kept))].tensor_split(-(-len(kept) // 64))
+        for step, index in enumerate(batches):
+            progress = (epoch - 2 + step / len(batches)) / 4
+            optimizer.param_groups[0]["lr"] = 0.05 * (1 + math.cos(math.pi * progress)) / 2
+            optimizer.zero_grad()
+            F.cross_entropy(net(images[index]), data.labels[index]).backward()
+            optimizer.step()
+    for mine, theirs in zip(net.parameters(), history.model.parameters()):
+        assert torch.allclose(mine, theirs, atol=1e-5)
+
+
+def initial_weights(data):
+    with torch.random.fork_rng():
+        torch.manual_seed(seeding.number("model", 0))
+        return models.build("mlp", data).state_dict()
+
+
+@pytest.mark.parametrize("lr_schedule", ["cosine", "constant"])
+def test_a_run_is_plain_sgd_with_momentum_weight_decay_and_that_learning_rate(data, lr_schedule):
+    history = train(data, Everything(), epochs=2, lr=0.1, weight_decay=0.01, lr_schedule=lr_schedule)
+    net = models.build("mlp", data)
+    net.load_state_dict(initial_weights(data))
+    images = Images(data.images, torch.device("cpu"))
+    momentum = [torch.zeros_like(weight) for weight in net.parameters()]
+    for epoch in range(2):
+        torch.manual_seed(seeding.number("epoch", 0, epoch))
+        batches = torch.randperm(300).tensor_split(-(-300 // 64))
+        for step, index in enumerate(batches):
+            progress = (epoch + step / len(batches)) / 2
+            lr = 0.1 * (1 + math.cos(math.pi * progress)) / 2 if lr_schedule == "cosine" else 0.1
+            net.zero_grad()
+            F.cross_entropy(net(images[index]), data.labels[index]).backward()
+            with torch.no_grad():
+                for weight, velocity in zip(net.parameters(), momentum):
+                    gradient = weight.grad + 0.01 * weight
+                    velocity.mul_(0.9).add_(gradient)
+                    weight -= lr * (gradient + 0.9 * velocity)  # Nesterov
+    for mine, theirs in zip(net.parameters(), history.model.parameters()):
+        assert torch.allclose(mine, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("with_test_set", [True, False])
+def test_the_network_comes_back_in_evaluation_mode(data, with_test_set):
+    if not with_test_set:
+        data = replace(data, test_images=data.test_images[:0], test_labels=data.test_labels[:0])
+    assert not train(data, model="small_cnn", epochs=1).model.training
+
+
+def test_the_default_batch_fits_small_data(data):
+    few = data.subset(20, seed=0)
+    assert fit(few, "mlp", Everything(), epochs=1, progress=False).log.steps.tolist() == [1]
+
+
+def test_a_bad_schedule_is_refused_before_any_training(data):
+    for bad, message in ((0.999, "would exclude all 300 samples"), (1.5, r"schedule\(2\) is 1.5")):
+        with pytest.raises(ValueError, match=message):
+            train(data, StepE(lambda epoch, bad=bad: bad if epoch == 2 else 0.1), model=never())
+
+
+def test_an_epoch_that_never_runs_cannot_fail(data):
+    assert len(train(data, StepE(lambda epoch: 1.5 if epoch == 3 else 0.1), epochs=3).log) == 3
+
+
+@pytest.mark.parametrize(
+    "rule", [StepE(lambda epoch: 0.1), lambda losses, epoch: torch.ones(300)], ids=["schedule", "rule"]
+)
+def test_a_checkpoint_needs_a_rule_that_prints_as_what_it_is(data, tmp_path, rule):
+    with pytest.raises(ValueError, match="checkpoint needs a rule that prints as what it is"):
+        train(data, rule, checkpoint=tmp_path / "new" / "run", model=never())
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_checkpoint_with_another_test_set_is_refused(data, tmp_path):
+    train(data, epochs=1, checkpoint=tmp_path / "run")
+    fewer = replace(data, test_images=data.test_images[:1], test_labels=data.test_labels[:1])
+    with pytest.raises(ValueError, match=r"another configuration.*data_digest"):
+        train(fewer, epochs=1, checkpoint=tmp_path / "run")
 
 
 def test_a_function_that_returns_a_network_is_as_good_as_a_name(data):

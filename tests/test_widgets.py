@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepe_lite import Everything, StepE, fit, noise, plots, schedules
+from stepe_lite import Everything, StepE, fit, losses, noise, plots, schedules
 from stepe_lite.analysis import precision_recall
 from stepe_lite.replay import outcome, replay
 from stepe_lite.widgets import explorer
@@ -131,6 +131,28 @@ def test_the_same_picture_as_the_static_figure(widget, data, standard):
         assert static.get_ylabel() == live.get_ylabel() and static.get_ylim() == live.get_ylim()
         for one, other in zip(static.get_lines(), live.get_lines()):
             assert one.get_xydata() == pytest.approx(other.get_xydata(), nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        StepE(schedules.linear(2, 3, 0.405)),
+        StepE(schedules.linear(EPOCHS + 1, 3, 0.4)),
+        StepE(schedules.exponential(2, 3, 0.4, sharpness=9)),
+        StepE(schedules.constant(0.4, 2)),
+        StepE(schedules.linear(2, 3, 0.4), momentum=0.5),
+    ],
+    ids=str,
+)
+def test_a_rule_that_the_controls_cannot_show_is_refused(data, standard, rule):
+    with pytest.raises(ValueError, match=r"rule is .*, but"):
+        ScheduleExplorer(data, {"standard": standard}, "mlp", rule)
+
+
+def test_a_run_with_another_loss_is_refused(data):
+    other = fit(data, "mlp", Everything(), epochs=1, loss=losses.GeneralizedCrossEntropy(), progress=False)
+    with pytest.raises(ValueError, match="has the loss GeneralizedCrossEntropy"):
+        ScheduleExplorer(data, {"standard": other}, "mlp", START)
 
 
 # --- the button

@@ -24,6 +24,8 @@ def loss_by_group(losses, is_mislabeled, ax=None):
     """
     ax = new_axes(ax)
     for name, group in (("clean", ~is_mislabeled), ("mislabeled", is_mislabeled)):
+        if not group.any():
+            continue
         low, median, high = np.quantile(np.asarray(losses[:, group]), [0.25, 0.5, 0.75], axis=1)
         epochs = np.arange(1, len(losses) + 1)
         ax.plot(epochs, median, color=GROUPS[name], label=f"{name} (median, middle half)")

@@ -3,12 +3,13 @@
 import ipywidgets
 import pandas as pd
 
-from .. import plots, schedules
+from .. import plots, schedules, validate
+from ..losses import cross_entropy
 from ..rules import StepE
 from ..training import fit
 
 SHAPES = [name for name in schedules.names() if name != "constant"]  # that is any shape with a ramp of 0 epochs
-SAME = ("batch_size", "lr", "weight_decay", "optimizer", "lr_schedule", "augment", "seed")
+SAME = ("batch_size", "lr", "weight_decay", "optimizer", "lr_schedule", "augment", "seed", "rescore_every")
 WIDE = {"description_width": "130px"}
 
 
@@ -47,15 +48,23 @@ class ScheduleExplorer(ipywidgets.VBox):
     model : what to train, as for `fit`
     rule : the StepE to start with
 
+    Raises ValueError for a rule that the controls cannot show, or if the first run had a loss other than cross-entropy.
+
     By keyboard: Tab and Shift+Tab go from one control to the next, the arrow keys move a slider, the space bar presses
     the button.
     """
 
     def __init__(self, data, runs, model, rule):
         self.data, self.model, self.first = data, model, next(iter(runs.values()))
+        if self.first.config["loss"] != repr(cross_entropy):
+            raise ValueError(
+                f"the first of runs has the loss {self.first.config['loss']}, which the button cannot use."
+            )
         self.board = pd.concat([_row(name, "", history) for name, history in runs.items()])
         self.drawing = plots.Explorer(self.first.losses, data.is_mislabeled)
         self._controls(rule, epochs=len(self.first.losses))
+        if self.rule != rule:
+            raise ValueError(f"rule is {rule}, but the controls can only show {self.rule}.")
         self.picture = ipywidgets.Image(format="png", layout={"width": "100%", "max_width": "1100px"})
         self.facts = ipywidgets.HTML()  # unlike a Label, it wraps
         self.train = ipywidgets.Button(description="Train with these settings", layout={"width": "220px"})
@@ -69,6 +78,7 @@ class ScheduleExplorer(ipywidgets.VBox):
 
     def _controls(self, rule, epochs):
         schedule, long = rule.schedule, {"width": "350px"}
+        validate.choice("the shape of rule", schedule.shape, SHAPES)
         self.shape = ipywidgets.Dropdown(options=SHAPES, value=schedule.shape, description="shape")
         self.warmup = ipywidgets.IntSlider(schedule.warmup, 0, epochs, description="warm-up (epochs)")
         self.ramp = ipywidgets.IntSlider(schedule.ramp, 0, epochs, description="ramp (epochs)")
