@@ -1,4 +1,4 @@
-"""`import stepe_lite` needs torch, numpy and pandas alone, and so does training on arrays of one's own."""
+"""`import stepe_lite` needs torch, numpy and pandas alone; training on arrays of one's own also tqdm, its bar."""
 
 import importlib
 import subprocess
