@@ -9,7 +9,9 @@ from pathlib import Path
 @contextmanager
 def written_beside(path):
     """Give a temporary path in the folder of `path`; rename it to `path` when the block ends well, else remove it."""
-    path = Path(path)
+    path = Path(path).expanduser()
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}.")
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")  # writers look at the suffix
     try:
         yield partial

@@ -75,7 +75,10 @@ class KeepOnly:
     mask: torch.Tensor
 
     def __post_init__(self):
-        mask = torch.as_tensor(self.mask)
+        try:
+            mask = torch.as_tensor(self.mask)
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"mask is {self.mask!r}, but must be a bool vector (n,).") from None
         if mask.dtype != torch.bool or mask.ndim != 1:
             raise ValueError(f"mask is {mask.dtype} {tuple(mask.shape)}, but must be a bool vector (n,).")
         if not mask.any():

@@ -36,7 +36,8 @@ class Dataset:
     def __post_init__(self):
         if len(self.classes) < 2:
             raise ValueError(f"classes has {len(self.classes)} name(s), but at least 2 are needed.")
-        for name in ("images", "labels", "test_images", "test_labels"):
+        known = () if self.clean_labels is None else ("clean_labels",)
+        for name in ("images", "labels", "test_images", "test_labels", *known):
             if not isinstance(getattr(self, name), torch.Tensor):
                 kind = type(getattr(self, name)).__name__
                 raise ValueError(f"{name} is a {kind}, but must be a tensor; Dataset.from_arrays takes arrays.")
@@ -197,7 +198,10 @@ def _check_images(name, images):
 
 
 def _images(images):
-    return images if isinstance(images, torch.Tensor) else torch.as_tensor(np.array(images))  # a copy: yours stay yours
+    try:
+        return images if isinstance(images, torch.Tensor) else torch.as_tensor(np.array(images))  # yours stay yours
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"images is a {type(images).__name__}, but must be an array (n, c, h, w) of uint8.") from None
 
 
 def _labels(name, labels):

@@ -67,7 +67,9 @@ def compare(make_data, make_methods, seeds, model, *, folder=None, progress=True
     """
     from tqdm.auto import tqdm
 
-    rows, seeds = [], list(seeds)
+    if not hasattr(seeds, "__iter__") or not (seeds := list(seeds)):
+        raise ValueError(f"seeds is {seeds!r}, but must be one or more seeds, such as range(5).")
+    rows = []
     with tqdm(unit="run", disable=not progress, leave=False) as bar:
         for seed in seeds:
             found = make_methods(make_data(seed), seed)

@@ -35,6 +35,7 @@ class Learner:
         self.net = self.net.to(memory_format=self._memory)
         # Without gradients. On a CPU, the large arrays of many images at once would go back to the system each time.
         self._at_once = 64 if convolves and device.type == "cpu" else 1024
+        self._check_outputs(len(data.classes))
         self._new_optimizer = lambda: OPTIMIZERS[optimizer](self.net.parameters(), lr=lr, weight_decay=weight_decay)
         self._lr_at = lambda done: lr * LR_SCHEDULES[lr_schedule](done)
         self.optimizer, self._began_at = self._new_optimizer(), 0.0
@@ -42,6 +43,22 @@ class Learner:
         # Matrices this small cost more to share among threads than to multiply: ten times more on a busy machine.
         small = sum(p.numel() for p in self.net.parameters()) < 1_000_000
         self.threads = 1 if small and not convolves else None
+
+    @torch.no_grad()
+    def _check_outputs(self, classes):
+        """Raise ValueError unless the network takes the images and gives a logit for each class."""
+        two, training = torch.arange(min(2, len(self.images)), device=self.device), self.net.training
+        self.net.eval()
+        try:
+            shape = tuple(self._forward(self.images[two]).shape)
+        except (RuntimeError, TypeError, AttributeError, ValueError) as error:
+            size = tuple(self.images.pixels.shape[1:])
+            raise ValueError(f"model cannot take these images of {size}: {str(error).splitlines()[0]}.") from error
+        self.net.train(training)
+        if len(shape) != 2 or shape[1] < classes:
+            raise ValueError(
+                f"model gives {shape} for {len(two)} images, but must give a logit for each of {classes} classes."
+            )
 
     def restart(self, done):
         """Go back to the initial weights when the share `done` of the run is over; the learning rate starts again."""

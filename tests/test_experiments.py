@@ -83,6 +83,12 @@ def test_the_oracles_train_on_right_labels_only():
     assert cleaned.noise_rate == 0 and everything == Everything()
 
 
+@pytest.mark.parametrize("seeds", [2, []], ids=str)
+def test_seeds_are_several(seeds):
+    with pytest.raises(ValueError, match=r"seeds is .*, but must be one or more seeds"):
+        compare(seeds=seeds)
+
+
 def test_every_method_can_be_trained():
     runs = compare(seeds=[0], make_methods=lambda data, seed: experiments.methods(data, SCHEDULE, seed))
     assert len(runs) == 9 and runs.accuracy_last.between(0, 1).all()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stepe_lite import experiments, results
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
@@ -46,6 +48,19 @@ def test_the_loop_of_the_readme_runs():
     exec(source, scope)
     assert scope["ledger"].epoch == scope["epochs"]
     assert len(scope["ledger"].excluded) == round(0.4 * scope["ledger"].n)
+
+
+def test_the_accuracies_in_the_readme_are_the_recorded_ones():
+    runs = results.collect(ROOT / "notebooks" / "results" / "cpu.csv")
+    table = README[README.index("| accuracy (%)") :].split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+    (_, *names), _, *rows = cells
+    assert names == ["CIFAR-10N worse", "CIFAR-100N", "CIFAR-10N aggre"] and len(rows) == 7
+    for method, *told in rows:
+        for name, accuracy in zip(names, told):
+            dataset = name.lower().replace("cifar-", "cifar").replace(" ", "-")
+            chosen = runs[(runs.dataset == dataset) & (runs.method == method)]
+            assert len(chosen) == 3 and experiments.percent(chosen.accuracy_last) == accuracy, (method, name)
 
 
 def test_modules_stay_small():

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from stepe_lite import Dataset, History, TrainingDiverged, fit, losses, models, noise, schedules, seeding
 from stepe_lite.batches import Images
@@ -149,7 +150,8 @@ def test_the_log_counts_what_the_network_saw(data):
     net.register_forward_pre_hook(count)
     log = train(data, model=net).log
     assert seen[True] == log.backward_samples.sum()
-    assert seen[False] == log.forward_samples.sum() + len(log) * len(data.test_labels)
+    tried = 2  # images, before the training: does the network fit?
+    assert seen[False] == tried + log.forward_samples.sum() + len(log) * len(data.test_labels)
 
 
 def test_rescore_every_2_scores_the_excluded_every_other_epoch(data):
@@ -615,6 +617,21 @@ def test_a_bad_argument_is_refused_before_any_training(data, message, settings):
     with pytest.raises(ValueError) as refused:
         train(data, **{"model": never} | settings)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: models.mlp(5), r"model gives \(2, 5\) for 2 images, but must give a logit for each of 10 classes"),
+        (lambda: models.mlp(10, (3, 8, 8)), r"model cannot take these images of \(1, 8, 8\)"),
+        (lambda: models.mlp().double(), "model cannot take these images"),
+        (lambda: nn.Conv2d(1, 10, 3), "must give a logit for each of 10 classes"),
+    ],
+    ids=["few classes", "other images", "float64", "no logits"],
+)
+def test_a_network_that_does_not_fit_the_data_is_refused_before_any_training(data, model, message):
+    with pytest.raises(ValueError, match=message):
+        train(data, model=model)
 
 
 def test_a_mask_that_keeps_no_samples_is_refused():
