@@ -176,13 +176,13 @@ def _widget_error(notebook):
 
 
 def _save(path, executed):
-    """Put the outputs of `executed` into the notebook at `path`, without what papermill adds.
+    """Put the outputs of `executed` into the notebook at `path`, without what papermill adds and with small pictures.
 
     The picture of a cell tagged "readme" also goes to figures/ beside the notebook.
     """
     import nbformat
 
-    notebook, executed = nbformat.read(path, as_version=4), pages.without_widgets(executed)
+    notebook, executed = nbformat.read(path, as_version=4), pages.with_small_pictures(pages.without_widgets(executed))
     for cell, done in zip(notebook.cells, executed.cells, strict=True):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = done.outputs, done.execution_count

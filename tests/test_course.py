@@ -1,14 +1,18 @@
 """Running notebooks: claims that keep numbers true, failures that do not stop the rest, and a report of it all."""
 
+import base64
+import io
 import json
 import math
 import os
 import re
 
 import nbformat
+import numpy as np
 import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
 
 from stepe_lite import course, pages
 from stepe_lite.course import ClaimBroken, claim
@@ -384,3 +388,16 @@ def test_solutions_stay_folded_in_pages():
     html = pages.page(new_notebook(cells=[new_markdown_cell(solution)]), "one")
     inside = re.search(r"<details><summary>Solution</summary>(.*?)</details>(.*)", html, re.S)
     assert "answer" in inside[1] and "After it." in inside[2]
+
+
+def test_saved_pictures_are_small_and_look_alike(tmp_path):
+    noise = np.random.default_rng(0).normal(0, 1, (40, 60, 3)).cumsum(1)
+    picture = np.uint8(255 * (noise - noise.min()) / np.ptp(noise))
+    whole = io.BytesIO()
+    Image.fromarray(picture).save(whole, "png")
+    output = nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(whole.getvalue()).decode()})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=[output])])
+    small = base64.b64decode(pages.with_small_pictures(notebook).cells[0].outputs[0].data["image/png"])
+    assert len(small) < len(whole.getvalue()) and notebook.cells[0].outputs[0] == output
+    seen = np.asarray(Image.open(io.BytesIO(small)).convert("RGB")).astype(float)
+    assert np.abs(seen - picture).mean() < 8
