@@ -63,7 +63,7 @@ class Run:
 
         rule = rule.for_labels(data.labels) if hasattr(rule, "for_labels") and not isinstance(rule, type) else rule
         self.ledger = Ledger(len(data), rule, rescore_every=rescore_every, device=device)
-        self.ledger.weights  # noqa: B018  asks the rule: if it cannot answer, nothing has begun yet
+        self.ledger.weights  # noqa: B018  asks the rule: if it gives no weights, nothing has begun yet
         self.restart_epoch = getattr(rule, "restart_epoch", None)
         with devices.isolated(device):
             torch.manual_seed(seeding.number("model", self.seed))
@@ -121,7 +121,7 @@ class Run:
             self.learner.restart(self.done / self.length)
         started = time.perf_counter()
         row = self.train()
-        excluded = self.ledger.weights < 0.5
+        excluded = self.ledger.weights < 0.5  # asked after train(): co-teaching decides while it trains
         if not math.isfinite(row["train_loss"]):
             message = f"the training loss is {row['train_loss']} at epoch {epoch}: try a smaller learning rate."
             raise TrainingDiverged(message, self.history())
