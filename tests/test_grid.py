@@ -304,7 +304,7 @@ def test_the_smoke_preset_on_the_real_files(monkeypatch, cifar_folder, tmp_path)
     ],
 )
 def test_the_presets_for_a_gpu_run_on_a_cpu_at_tiny_size(monkeypatch, cifar_folder, tmp_path, preset, recipe, methods):
-    small = presets.RECIPES[recipe] | {"subset": 100, "epochs": 3, "warmup": 1, "ramp": 1}
+    small = presets.RECIPES[recipe] | {"subset": 100, "epochs": 3, "warmup": 1, "ramp": 1, "batch_size": 32}
     monkeypatch.setitem(presets.RECIPES, recipe, small)
     whole = load("cifar100n", cifar_folder)
     few = dataclasses.replace(whole, test_images=whole.test_images[:50], test_labels=whole.test_labels[:50])

@@ -77,9 +77,8 @@ class Reviewer(ipywidgets.VBox):
         self.progress.value, self.status.value = done, f"{done} of {total} reviewed{said}"
 
     def _show(self, sample):
-        """Show `sample`, or the end where it is None."""
+        """Show `sample`, or the end where it is None. The count comes last: it says that all the rest is there."""
         self.sample = sample
-        self._count()
         self.undo.disabled = not self.review.log
         for control in (self.keep, self.relabel, self.label, self.drop):
             control.disabled = sample is None
@@ -89,10 +88,11 @@ class Reviewer(ipywidgets.VBox):
             said = ", ".join(f"{words.get(word, 0)} × {word}" for word in ("keep", "relabel", "drop"))
             self.facts.value = f"All are reviewed: {said}. “Export” writes them to a file."
             self.export.focus()
-            return
+            return self._count()
         row = self.review.table.loc[sample]
         self.label.value, self.facts.value = row.suggested, _facts(row, len(self.history.losses))
         self.picture.value = png(plots.suspect(self.data, self.history, sample))
+        self._count()
 
 
 def _facts(row, epochs):
