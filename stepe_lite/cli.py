@@ -144,8 +144,9 @@ def train(ctx, data, root, subset, noise_name, rate, chosen, schedule, warmup, r
         click.echo(
             f"final = {final:g}, the true noise rate (seed 0): a privilege that practice does not have (see --final)."
         )
-    if final == 0 or (warmup >= (settings["epochs"] or 60) > 0 and settings["steps"] is None):
-        click.echo("Nobody will be excluded: final is 0, or the warm-up is as long as the training.", err=True)
+    too_long = settings["steps"] is None and warmup >= (settings["epochs"] or 60)
+    if {"step-e", "all"} & set(chosen) and (final == 0 or too_long):
+        click.echo("Step-E will exclude nobody: final is 0, or the warm-up is as long as the training.", err=True)
     shape = _schedule(schedule, warmup, ramp, final)
 
     def make_methods(data, seed):

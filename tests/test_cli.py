@@ -135,6 +135,21 @@ def test_train_says_that_the_true_noise_rate_is_a_privilege():
     assert "a privilege" not in stepe_lite(*SMALL, "--seeds", "1", "--final", "0.3").output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "warned"),
+    [
+        (["--warmup", "2"], True),
+        (["--warmup", "2", "--rule", "all"], True),
+        (["--warmup", "1", "--ramp", "0"], False),
+        (["--warmup", "2", "--rule", "loss-truncation"], False),
+    ],
+    ids=str,
+)
+def test_train_says_when_step_e_will_exclude_nobody(arguments, warned):
+    result = stepe_lite(*SMALL, "--seeds", "1", *arguments)
+    assert result.exit_code == 0 and ("Step-E will exclude nobody" in result.output) == warned
+
+
 def test_train_knows_steps_and_the_other_options():
     options = [
         "--rate",
