@@ -33,6 +33,12 @@ class Images:
         return (self.pixels[index] - self.mean) / self.std
 
 
+def flip(batch):
+    """Augment a batch (b, c, h, w): mirror half of the images, left to right."""
+    mirrored = torch.rand(len(batch), 1, 1, 1, device=batch.device) < 0.5
+    return torch.where(mirrored, batch.flip(3), batch)
+
+
 def crop_and_flip(batch):
     """Augment a batch (b, c, h, w): shift each image by up to h // 8 and w // 8 pixels (mirrored border), flip half."""
     b, _, h, w = batch.shape
@@ -42,6 +48,7 @@ def crop_and_flip(batch):
     rows = down + torch.arange(h, device=batch.device)
     columns = right + torch.arange(w, device=batch.device)
     each = torch.arange(b, device=batch.device).view(b, 1, 1)
-    cropped = padded[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    flip = torch.rand(b, 1, 1, 1, device=batch.device) < 0.5
-    return torch.where(flip, cropped.flip(3), cropped)
+    return flip(padded[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2))
+
+
+AUGMENTATIONS = {False: lambda batch: batch, "flip": flip, True: crop_and_flip}

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from . import models
-from .batches import Images, crop_and_flip
+from .batches import AUGMENTATIONS, Images
 
 # fused: one call for all weights, which small networks feel.
 OPTIMIZERS = {
@@ -73,8 +73,7 @@ class Learner:
 
     def losses(self, index):
         """Losses (b,) of the samples `index` (b,), augmented if so set, with what a backward pass needs."""
-        batch = self.images[index]
-        return self._losses(crop_and_flip(batch) if self.augment else batch, index)
+        return self._losses(AUGMENTATIONS[self.augment](self.images[index]), index)
 
     def descend(self, loss, done):
         """One optimiser step down the number `loss`, when the share `done` of the run is over."""

@@ -36,6 +36,8 @@ class Run:
                  device, augment, rescore_every, validation, loss):  # fmt: skip
         validate.choice("optimizer", optimizer, OPTIMIZERS)
         validate.choice("lr_schedule", lr_schedule, LR_SCHEDULES)
+        if not isinstance(augment, bool) and augment != "flip":  # "False" and 1 are no answers
+            raise ValueError(f'augment is {augment!r}, but must be False, True (shift and flip) or "flip".')
         if epochs is not None and steps is not None:
             raise ValueError(f"epochs is {epochs} and steps is {steps}, but only one of them can be given.")
         if not isinstance(data, Dataset):
@@ -56,7 +58,7 @@ class Run:
             "weight_decay": validate.positive("weight_decay", weight_decay, zero_ok=True),
             "optimizer": optimizer,
             "lr_schedule": lr_schedule,
-            "augment": bool(augment),
+            "augment": augment,
             "loss": losses.check(loss),
         }
         device = devices.find(device)

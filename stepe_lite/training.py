@@ -47,7 +47,7 @@ def fit(
     lr_schedule : "cosine" (to 0 over the run) or "constant"
     seed : initial weights, order of samples and augmentation; the same seed gives the same result bit for bit
     device : "auto" (a CUDA GPU if there is one), "cpu", "cuda", … On a GPU: bfloat16 autocast and channels_last.
-    augment : random shift and flip of every training image, see `crop_and_flip`
+    augment : True = shift and flip every training image at random, "flip" = flip alone, False = neither
     validation : a held-out Dataset, see `Dataset.split_validation`; only logged
     loss : what is minimised, and what samples are ranked by, see `losses`
     checkpoint : a file to write after every epoch. If it exists, the run goes on from it, to the identical result.

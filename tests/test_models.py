@@ -3,10 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import nn
 
 from stepe_lite import Dataset, models
-from stepe_lite.batches import Images, crop_and_flip
+from stepe_lite.batches import Images, crop_and_flip, flip
 
 
 def random_pixels(*shape, seed=0):
@@ -36,6 +37,44 @@ def test_the_stem_decides_how_large_the_feature_maps_are(stem, before, after):
     net.layer4.register_forward_hook(lambda module, inputs, output: sizes.append(tuple(output.shape)))
     net(torch.rand(2, 3, 32, 32))
     assert sizes == [(2, 64, before, before), (2, 512, after, after)]
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (1, 2), (2, 2), (3, 4), (4, 4), (8, 8), (5, 1)], ids=str)
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["rows", "channels_last"])
+def test_a_window_convolution_is_a_convolution(sides, stride, layout):
+    torch.manual_seed(0)
+    ours = models.WindowConv2d(3, 5, 3, stride=stride, padding=1, bias=False).double().to(memory_format=layout)
+    image = torch.rand(4, 3, *sides, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+    out, expected = ours(image), F.conv2d(image, ours.weight, stride=stride, padding=1)
+    assert out.shape == expected.shape
+    to = torch.rand_like(expected)
+    for mine, library in zip(
+        (out, *torch.autograd.grad((out * to).sum(), (image, ours.weight))),
+        (expected, *torch.autograd.grad((expected * to).sum(), (image, ours.weight))),
+        strict=True,
+    ):
+        assert torch.allclose(mine, library, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("side", [32, 64])
+def test_our_resnet18_computes_what_torchvisions_does(side):
+    torch.manual_seed(0)
+    ours, theirs = models.resnet18(10, stem="imagenet"), torchvision.models.resnet18(num_classes=10)
+    theirs.load_state_dict(ours.state_dict())
+    images = torch.rand(8, 3, side, side)
+    assert torch.allclose(ours(images), theirs(images), atol=1e-4)
+    for mine, library in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert mine.shape == library.shape
+
+
+def test_flipping_mirrors_half_of_the_images():
+    torch.manual_seed(0)
+    images = torch.rand(1_000, 1, 2, 3)
+    flipped = flip(images)
+    mirrored = (flipped == images.flip(3)).all((1, 2, 3))
+    assert (mirrored | (flipped == images).all((1, 2, 3))).all()
+    assert 400 < mirrored.sum() < 600
 
 
 def test_the_same_seed_gives_the_same_initial_weights():
