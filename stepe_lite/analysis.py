@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .batches import Images
+from .learner import Images, in_parts
 
 
 def precision_recall(excluded, is_mislabeled):
@@ -22,6 +22,37 @@ def precision_recall(excluded, is_mislabeled):
         return math.nan, math.nan
     caught, out, wrong = (x.sum().item() for x in (excluded & is_mislabeled, excluded, is_mislabeled))
     return caught / out if out else math.nan, caught / wrong if wrong else math.nan
+
+
+def replay(rule, losses):
+    """The weights that `rule` gives at every epoch to recorded `losses` (epochs, n): float32 (epochs, n).
+
+    On the losses of a run with this very rule they are the weights of that run. On those of another run they are a
+    "what if" and no training: there, no loss reacts to the exclusion.
+    """
+    return torch.stack([rule(losses[:epoch], epoch) for epoch in range(len(losses))])
+
+
+def outcome(weights, is_mislabeled):
+    """A row an epoch of what `weights` (epochs, n) do to samples of which those in `is_mislabeled` bool (n,) are wrong.
+
+    A sample is excluded where its weight is below 0.5. Columns:
+    clean, mislabeled : excluded samples that are rightly and wrongly labelled, as shares of all samples
+    precision, recall : mislabeled among excluded, excluded among mislabeled; NaN where undefined
+    weight_clean, weight_mislabeled : mean weights; NaN where there is no such sample
+    """
+    excluded = weights < 0.5
+    rows = [
+        {
+            "clean": (out & ~is_mislabeled).double().mean().item(),
+            "mislabeled": (out & is_mislabeled).double().mean().item(),
+            **dict(zip(("precision", "recall"), precision_recall(out, is_mislabeled))),
+            "weight_clean": row[~is_mislabeled].double().mean().item(),
+            "weight_mislabeled": row[is_mislabeled].double().mean().item(),
+        }
+        for row, out in zip(weights, excluded)
+    ]
+    return pd.DataFrame(rows).rename_axis("epoch")
 
 
 def sample_table(data, history):
@@ -116,18 +147,15 @@ def detection_curves(scores, is_mislabeled):
     return pd.DataFrame.from_dict(rows, orient="index", columns=["average_precision", "roc_auc"]), curves
 
 
-@torch.no_grad()
 def logits(model, images, like, batch_size=1024):
     """What `model` says about `images`: float32 (n, k) on the CPU, evaluation mode, no augmentation.
 
     `images` uint8 (n, c, h, w); `like` uint8, the images that `model` was trained on: they give the normalisation.
     """
-    device, training = next(model.parameters()).device, model.training
+    device = next(model.parameters()).device
     batches = Images(images, device, Images(like, device))
-    model.eval()
-    found = [model(batches[i]).float().cpu() for i in torch.arange(len(images), device=device).split(batch_size)]
-    model.train(training)
-    return torch.cat(found)
+    index = torch.arange(len(images), device=device)
+    return in_parts(model, lambda part: model(batches[part]).float().cpu(), index, batch_size)
 
 
 def margins(model, data):

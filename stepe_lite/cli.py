@@ -19,9 +19,9 @@ from . import (
     results,
     schedules,
 )
-from . import validate as check
 from .learner import OPTIMIZERS
 from .training import TrainingDiverged
+from .utils import check_choice, check_folder, check_fraction, check_whole
 
 NOISE = {
     "none": None,
@@ -124,10 +124,10 @@ def run(notebooks, parameters, out, html, save):
 def train(ctx, data, root, subset, noise_name, rate, chosen, schedule, warmup, ramp, final, seeds, out, **settings):
     """Train one method, or several, on one data set over several seeds and print the table."""
     for each in chosen:
-        check.choice("--rule", each, [*RULES, "all"])
-    check.whole("--seeds", seeds, least=1)
+        check_choice("--rule", each, [*RULES, "all"])
+    check_whole("--seeds", seeds, least=1)
     models.check_name(settings["model"])
-    check.fraction("rate", rate)
+    check_fraction("rate", rate)
     if noise_name == "none" and ctx.get_parameter_source("rate") != click.core.ParameterSource.DEFAULT:
         raise click.UsageError(f"--rate {rate:g} is given without --noise; choose one of {', '.join(list(NOISE)[1:])}.")
     if (
@@ -155,7 +155,7 @@ def train(ctx, data, root, subset, noise_name, rate, chosen, schedule, warmup, r
 
     make_data = (lambda seed: whole) if model is None else (lambda seed: whole.with_noise(model, seed))
     if out is not None:
-        check.folder("--out", out)
+        check_folder("--out", out)
     runs = experiments.compare(
         make_data, make_methods, range(seeds), folder=out, progress=sys.stderr.isatty(), **settings
     )
@@ -166,14 +166,14 @@ def train(ctx, data, root, subset, noise_name, rate, chosen, schedule, warmup, r
 
 
 def _noise_model(name, rate):
-    made = NOISE[check.choice("--noise", name, NOISE)]
+    made = NOISE[check_choice("--noise", name, NOISE)]
     if isinstance(made, str):
         return noise.asymmetric(noise.cifar10n(made), name)
     return made(rate) if made else None
 
 
 def _schedule(shape, warmup, ramp, final):
-    make = getattr(schedules, check.choice("--schedule", shape, schedules.names()))
+    make = getattr(schedules, check_choice("--schedule", shape, schedules.names()))
     return make(final, warmup) if shape == "constant" else make(warmup, ramp, final)
 
 
@@ -197,7 +197,7 @@ def table(preset, out, jobs, root, show, save):
     if show is None:
         failed = grid.run(presets.runs_of(preset), out, jobs=jobs, root=root, progress=sys.stderr.isatty())
     if preset is not None:
-        check.choice("preset", preset, presets.PRESETS)
+        check_choice("preset", preset, presets.PRESETS)
     click.echo(results.text(results.collect(out), preset))
     if save:
         results.save(out, preset, course.folder() / "results", root)

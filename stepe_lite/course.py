@@ -8,9 +8,9 @@ import os
 import time
 from pathlib import Path
 
-from . import claims, pages, validate
-from .atomic import written_beside
+from . import claims, pages
 from .claims import ClaimBroken, claim
+from .utils import check_choice, check_folder, written_beside
 
 __all__ = ["ClaimBroken", "claim", "digest", "find", "folder", "parameters_of", "run", "value_of"]
 
@@ -32,7 +32,7 @@ def find(name):
     for path in course:
         if str(name) in (path.name, path.stem, path.stem[:2], path.stem[:2].lstrip("0")):
             return path
-    validate.choice("notebook", str(name), [path.stem for path in course])
+    check_choice("notebook", str(name), [path.stem for path in course])
 
 
 def digest(notebook):
@@ -67,8 +67,8 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
         )
     known = {path: parameters_of(path) for path in paths}
     for name in parameters:
-        validate.choice("parameter", name, sorted({p for of_one in known.values() for p in of_one}))
-    out = validate.folder("out", out)
+        check_choice("parameter", name, sorted({p for of_one in known.values() for p in of_one}))
+    out = check_folder("out", out)
     if any(path.resolve().parent == out.resolve() for path in paths):
         raise ValueError(f"out is {str(out)!r}, where the notebooks themselves are; choose another folder (or save).")
 
@@ -188,7 +188,7 @@ def _save(path, executed):
             cell.outputs, cell.execution_count = done.outputs, done.execution_count
         if "readme" in cell.metadata.get("tags", []):
             (png,) = [output.data["image/png"] for output in done.outputs if "image/png" in output.get("data", {})]
-            validate.folder("figures", path.parent / "figures")
+            check_folder("figures", path.parent / "figures")
             with written_beside(path.parent / "figures" / f"{path.stem}.png") as partial:
                 partial.write_bytes(base64.b64decode(png))
     notebook.metadata = {

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import folders, seeding, validate
+from . import folders
 from .noise import NoiseModel, transition_matrix
+from .utils import check_fraction, check_whole, generator_for
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -99,7 +100,7 @@ class Dataset:
             raise ValueError(f"model is {model!r}, but must be a noise model such as noise.symmetric(0.4).")
         if self.clean_labels is not None and self.is_mislabeled.any():
             raise ValueError(f"{self.name} has {self.noise_rate:.1%} wrong labels already: call .cleaned() first.")
-        noisy = model(self.labels, self.images, len(self.classes), seeding.generator("noise", seed))
+        noisy = model(self.labels, self.images, len(self.classes), generator_for("noise", seed))
         self._check_labels("the noisy labels", noisy, len(self))
         return self._changed(labels=noisy, clean_labels=self.labels, name=f"{self.name}+{model!r}")
 
@@ -113,8 +114,8 @@ class Dataset:
 
     def subset(self, n, seed):
         """A random subset of n training samples, in their old order. The test set stays whole."""
-        validate.whole("n", n, least=1, most=len(self))
-        chosen = torch.randperm(len(self), generator=seeding.generator("subset", seed))[:n]
+        check_whole("n", n, least=1, most=len(self))
+        chosen = torch.randperm(len(self), generator=generator_for("subset", seed))[:n]
         return self._take(chosen.sort().values, f"{self.name}[{n}]")
 
     def split_validation(self, fraction, seed):
@@ -122,9 +123,9 @@ class Dataset:
 
         The validation labels are as noisy as the training labels. That is the point: it is all one has in practice.
         """
-        m = round(validate.fraction("fraction", fraction) * len(self))
-        validate.whole("the number of validation samples", m, least=1, most=len(self) - 1)
-        order = torch.randperm(len(self), generator=seeding.generator("validation", seed))
+        m = round(check_fraction("fraction", fraction) * len(self))
+        check_whole("the number of validation samples", m, least=1, most=len(self) - 1)
+        order = torch.randperm(len(self), generator=generator_for("validation", seed))
         train, held_out = order[m:].sort().values, order[:m].sort().values
         return self._take(train, f"{self.name} training"), self._take(held_out, f"{self.name} validation")
 

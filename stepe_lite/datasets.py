@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from . import files, validate
+from . import files
 from .dataset import Dataset
+from .utils import check_choice
 
 # Name -> its key in the label files of CIFAR-N.
 _HUMAN_KEYS = {
@@ -32,7 +33,7 @@ def load(name="digits", root=None, download=False):
     first of these. Raises ValueError for an unknown name, `files.MissingData` where files are missing (it says which,
     and how to get them), `files.DamagedData` where a file's hash is wrong.
     """
-    validate.choice("name", name, names())
+    check_choice("name", name, names())
     if name == "digits":
         return _digits()
     folder = files.find(name, root, download)

@@ -7,7 +7,7 @@ import tempfile
 import zlib
 from pathlib import Path
 
-from .atomic import written_beside
+from .utils import written_beside
 
 HUMAN_URL = "https://github.com/UCSC-REAL/cifar-10-100n/raw/main/data/"
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package dataset-fashion-mnist puts it

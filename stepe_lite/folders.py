@@ -6,8 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from . import validate
-from .atomic import folder_beside
+from .utils import check_choice, check_whole, folder_beside
 
 
 def read(path, size=None):
@@ -20,7 +19,7 @@ def read(path, size=None):
     from torchvision.transforms import v2
 
     if size is not None and not isinstance(size, tuple):
-        size = (validate.whole("size", size, least=1),) * 2
+        size = (check_whole("size", size, least=1),) * 2
     resize = [] if size is None else [v2.Resize(size, antialias=True)]
     folder, transform = _image_folder(path), v2.Compose([v2.PILToTensor(), *resize])
     images = []
@@ -94,7 +93,7 @@ def _places(files, labels):
         raise ValueError(f"source has no image {min(strange)!r}, which labels names.")
     classes = sorted({_class_of(file) for file in files})
     for label in set(labels.values()) - {None}:
-        validate.choice("label", label, classes)
+        check_choice("label", label, classes)
     staying = [file for file in files if labels.get(file, _class_of(file)) == _class_of(file)]
     places = {file: file for file in staying}
     taken = {file.casefold() for file in staying}  # some file systems do not tell A.png from a.png

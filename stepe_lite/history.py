@@ -1,14 +1,22 @@
-"""What a training run leaves behind."""
+"""What a training run leaves behind: its record, and while it runs its checkpoint."""
 
+import hashlib
+import io
 import json
-from dataclasses import dataclass
-from pathlib import Path
+import re
+import weakref
+from dataclasses import dataclass, fields, is_dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 
-from .atomic import written_beside
+from .utils import check_folder, expand, written_beside
+
+COLUMNS = (
+    "train_loss", "test_accuracy", "validation_accuracy", "excluded_fraction", "precision", "recall",
+    "backward_samples", "forward_samples", "steps", "seconds",
+)  # fmt: skip
 
 
 @dataclass(eq=False, repr=False)
@@ -16,7 +24,7 @@ class History:
     """The record of one run of `fit`.
 
     losses : float32 (epochs, n), the last known loss of every sample after each epoch
-    weights : float32 (epochs, n), the weights that each epoch was trained with; 0 = excluded
+    weights : float32 (epochs, n), the weights that each epoch was trained with; 0 = not trained on
     log : DataFrame, a row an epoch:
         train_loss : mean loss of the samples trained on
         test_accuracy, validation_accuracy : in [0, 1], after the epoch; NaN without such a set. Validation is noisy.
@@ -46,7 +54,6 @@ class History:
 
     def save(self, path):
         """Write losses, weights, log and config to one .npz file at `path` (the model is not in it)."""
-        path = Path(path).expanduser()
         text = {"log": json.dumps(self.log.to_dict("list")), "config": json.dumps(self.config)}
         with written_beside(path) as partial, open(partial, "wb") as file:
             np.savez_compressed(file, losses=self.losses.numpy(), weights=self.weights.numpy(), **text)
@@ -54,12 +61,117 @@ class History:
     @classmethod
     def load(cls, path):
         """Read what `save` wrote. Raises FileNotFoundError, or ValueError if `path` is not such a file."""
+        path = expand("path", path)
         try:
-            with np.load(Path(path).expanduser(), allow_pickle=False) as file:
+            with np.load(path, allow_pickle=False) as file:
                 losses, weights = torch.from_numpy(file["losses"]), torch.from_numpy(file["weights"])
                 log, config = json.loads(str(file["log"])), json.loads(str(file["config"]))
+            log = pd.DataFrame(log, columns=COLUMNS).rename_axis("epoch")
+            if not (losses.shape == weights.shape == (len(log), losses.shape[1]) and {"rule", "data"} <= set(config)):
+                raise ValueError("its parts do not fit together")
         except FileNotFoundError:
             raise
         except Exception as error:  # a damaged zip file raises half a dozen unrelated types
             raise ValueError(f"path is {str(path)!r}, which is not a whole file written by History.save.") from error
-        return cls(losses, weights, pd.DataFrame(log).rename_axis("epoch"), config)
+        return cls(losses, weights, log, config)
+
+
+def data_digest(dataset):
+    """What tells two Datasets apart: all images and labels, also those that are only scored with."""
+    digest = hashlib.sha256()
+    for name in ("images", "labels", "clean_labels", "test_images", "test_labels"):
+        part = getattr(dataset, name)
+        digest.update(b"" if part is None else part.contiguous().numpy())
+    return digest.hexdigest()[:16]
+
+
+def network_digest(net):
+    """What tells two networks apart: the architecture, and the present weights."""
+    digest = hashlib.sha256(repr(net).encode())
+    for name, value in net.state_dict().items():
+        digest.update(name.encode() + value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def printed(thing):
+    """How a rule or a loss prints, without the address that plain objects print: it differs in every process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(thing))
+
+
+def identity(name, thing):
+    """Text that is the same for equal values alone: of dataclasses, tensors and plain values, all that is in them.
+
+    Raises ValueError for anything else, a function say: two of them can print alike and be different.
+    """
+    if is_dataclass(thing) and not isinstance(thing, type):
+        parts = [f"{field.name}={identity(name, getattr(thing, field.name))}" for field in fields(thing)]
+        return f"{type(thing).__module__}.{type(thing).__qualname__}({', '.join(parts)})"
+    if isinstance(thing, torch.Tensor | np.ndarray):
+        array = np.ascontiguousarray(thing.detach().cpu().numpy() if isinstance(thing, torch.Tensor) else thing)
+        if array.dtype != object:
+            return f"array({array.dtype}, {array.shape}, {hashlib.sha256(array.tobytes()).hexdigest()})"
+    if isinstance(thing, tuple | list):
+        return f"{type(thing).__name__}({', '.join(identity(name, each) for each in thing)})"
+    if isinstance(thing, dict):
+        return f"dict({', '.join(f'{key!r}: {identity(name, each)}' for key, each in thing.items())})"
+    if thing is None or type(thing) in (bool, int, float, str):
+        return repr(thing)
+    raise ValueError(
+        f"checkpoint needs a {name} that can be told from every other, a dataclass of numbers such as StepE(…) or "
+        f"losses.cross_entropy, not {printed(thing)}."
+    )
+
+
+# The weights that a network of the user's own had when a run began: afterwards it has others.
+_STARTS = weakref.WeakKeyDictionary()
+
+
+class StaleCheckpoint(ValueError):
+    """The checkpoint is damaged, or of another configuration."""
+
+
+class Checkpoint:
+    """The file from which a run of `config` goes on, with all that tells this run from others."""
+
+    def __init__(self, path, config, rule, loss):
+        self.path = expand("checkpoint", path)
+        self.config = config | {"rule identity": identity("rule", rule), "loss identity": identity("loss", loss)}
+        if self.path.is_dir():
+            raise ValueError(f"checkpoint is {str(self.path)!r}, which is a folder, but must be a file.")
+        check_folder("the folder of checkpoint", self.path.parent)
+
+    def write(self, state):
+        """Put `state`, a dict of what torch.save takes, into the file, which is whole at any time."""
+        buffer = io.BytesIO()  # torch.save to a full disk raises a RuntimeError of its own; write_bytes an OSError
+        torch.save(state | {"config": self.config}, buffer)
+        content = buffer.getvalue()
+        with written_beside(self.path) as partial:
+            # torch reads an archive without verifying its checksums, so there is one of our own.
+            partial.write_bytes(hashlib.sha256(content).digest() + content)
+
+    def read(self, net, device):
+        """The state that was written, None without a file. Raises ValueError for a damaged one, or one of another run.
+
+        `net` : the network of this run, which may be one that the interrupted run has trained already.
+        """
+        starts = _STARTS.setdefault(net, set())
+        starts.add(self.config["network_digest"])
+        if not self.path.exists():
+            return None
+        content = self.path.read_bytes()
+        try:
+            if hashlib.sha256(content[32:]).digest() != content[:32]:
+                raise ValueError("its checksum is wrong")
+            state = torch.load(io.BytesIO(content[32:]), map_location=device, weights_only=True)
+            theirs = state["config"]
+        except Exception as error:  # a damaged file raises half a dozen unrelated types
+            raise StaleCheckpoint(
+                f"checkpoint is {str(self.path)!r}, which is not a whole checkpoint: delete it."
+            ) from error
+        if theirs.get("network_digest") in starts:
+            self.config["network_digest"] = theirs["network_digest"]
+        keys = [key for key in {**self.config, **theirs} if self.config.get(key) != theirs.get(key)]
+        if keys:
+            different = "; ".join(f"{key} {theirs.get(key)!r}, not {self.config.get(key)!r}" for key in keys)
+            raise StaleCheckpoint(f"checkpoint {str(self.path)!r} is of another configuration: {different}.")
+        return state

@@ -4,7 +4,8 @@ import sys
 
 import click
 
-from . import datasets, files, validate
+from . import datasets, files
+from .utils import check_choice
 
 
 @click.command()
@@ -17,7 +18,7 @@ def data(name, download, root):
         for each in datasets.names():
             click.echo(f"{each:18} {_where(each, root)}")
         return
-    validate.choice("data set", name, datasets.names())
+    check_choice("data set", name, datasets.names())
     if name == "digits":
         click.echo("digits is embedded in scikit-learn: nothing to download.")
         return

@@ -4,7 +4,7 @@ It is the only state of Step-E. `fit` trains with it, and so can a loop of your 
 
     ledger = Ledger(len(dataset), StepE(schedules.linear(5, 15, 0.4)))
     for epoch in range(epochs):
-        for x, y, i in DataLoader(dataset, batch_size=128, sampler=ledger.sampler()):
+        for x, y, i in DataLoader(dataset, batch_sampler=ledger.batches(128)):
             loss = F.cross_entropy(model(x), y, reduction="none")
             ledger.record(i, loss)
             (ledger.weights[i] * loss).mean().backward()
@@ -12,10 +12,12 @@ It is the only state of Step-E. `fit` trains with it, and so can a loop of your 
         ledger.end_epoch(score=lambda i: losses_without_gradient(i))
 """
 
+import math
+
 import torch
 from torch.utils.data import Sampler
 
-from . import validate
+from .utils import check_whole
 
 
 class Ledger:
@@ -25,104 +27,124 @@ class Ledger:
     ----------
     n : number of training samples
     rule : `rule(losses, epoch) -> weights`
-    rescore_every : excluded samples get a fresh loss at the end of every so-many-th epoch
+    rescore_every : samples that were not trained on get a fresh loss at the end of every so-many-th epoch
     device : where the losses and weights live
 
     Attributes
     ----------
     epoch : the running epoch, from 0
-    weights : float32 (n,) in [0, 1], of the running epoch; 0 = excluded
+    weights : float32 (n,) in [0, 1], of the running epoch; 0 = not trained on
 
-    A sample that was never recorded has the loss NaN, which ranks highest. So let every sample be seen: no `drop_last`.
     Raises ValueError for a bad argument, or when the weights that the rule gives are none.
     """
 
     def __init__(self, n, rule, *, rescore_every=1, device="cpu"):
-        self.n = validate.whole("n", n, least=1)
+        self.n = check_whole("n", n, least=1)
         if not callable(rule) or isinstance(rule, type):
             raise ValueError(f"rule is {rule!r}, but must be a rule such as StepE(schedules.linear(5, 15, 0.4)).")
         self.rule = rule
-        self.rescore_every = validate.whole("rescore_every", rescore_every, least=1)
+        self.rescore_every = check_whole("rescore_every", rescore_every, least=1)
         self._latest = torch.full((self.n,), torch.nan, device=device)
-        self._losses, self._weights = [], []
-        self._running = None  # the weights of the running epoch, once somebody has asked for them
+        self._seen = torch.zeros(self.n, dtype=torch.bool, device=device)
+        self._losses, self._weights = _Rows(self._latest), _Rows(self._latest)
+        self.weights = self._ask_the_rule()
 
     @property
     def epoch(self):
         return len(self._losses)
 
     @property
-    def weights(self):
-        if self._running is None:
-            self._running = self._ask_the_rule()
-        return self._running
-
-    @weights.setter
-    def weights(self, weights):
-        self._running = weights
-
-    @property
     def losses(self):
         """The last known loss of every sample after each finished epoch: float32 (epochs, n). NaN = never seen."""
-        return torch.stack(self._losses) if self._losses else self._latest.new_empty(0, self.n)
+        return self._losses.filled
 
     @property
     def weight_history(self):
         """The weights that each finished epoch was trained with: float32 (epochs, n)."""
-        return torch.stack(self._weights) if self._weights else self._latest.new_empty(0, self.n)
+        return self._weights.filled
 
     @property
-    def kept(self):
-        """Indices of the samples that the running epoch trains on, in order: int64."""
+    def trained(self):
+        """Indices of the samples that the running epoch trains on, those with a weight above 0, in order: int64."""
         return self.weights.nonzero().flatten()
 
     @property
     def excluded(self):
-        """Indices of the samples with weight 0: int64."""
-        return (self.weights == 0).nonzero().flatten()
+        """Indices of the excluded samples, those with a weight below ½ (for a hard rule: 0): int64."""
+        return (self.weights < 0.5).nonzero().flatten()
+
+    def batches(self, size):
+        """A batch sampler for DataLoader: what the epoch trains on, in random order, in nearly equal batches.
+
+        A last batch of one sample would be a wild step, and BatchNorm refuses it. `size` is the largest batch. The
+        order comes from torch's global random numbers.
+        """
+        return _Batches(self, check_whole("size", size, least=1))
 
     def sampler(self):
-        """A sampler for DataLoader: the kept samples of the running epoch in random order (torch's global seed)."""
-        return _KeptSampler(self)
+        """The same order as a sampler of single samples, for a loader that makes its own batches."""
+        return _Samples(self)
 
     def record(self, index, loss):
-        """Note the losses of one batch: `index` int (b,), `loss` (b,) before any reduction. Keeps no gradient."""
+        """Note the losses of one batch: `index` whole numbers (b,) from 0 to n − 1, `loss` (b,) before any reduction.
+
+        Keeps no gradient. Raises ValueError where these do not fit together.
+        """
+        index, loss = torch.as_tensor(index), torch.as_tensor(loss)
         if loss.shape != index.shape or loss.ndim != 1:
             raise ValueError(
                 f"loss has shape {tuple(loss.shape)} for {tuple(index.shape)} indices, but must be "
                 'one loss a sample: use reduction="none".'
             )
-        self._latest[index.to(self._latest.device)] = loss.detach().to(self._latest)
+        if index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
+            raise ValueError(f"index is {index.dtype}, but must be whole numbers, the places of the samples.")
+        if index.device.type == "cpu" and len(index) and not 0 <= index.min() <= index.max() < self.n:
+            low, high = index.min().item(), index.max().item()
+            raise ValueError(f"index goes from {low} to {high}, but must lie from 0 to {self.n - 1}.")
+        index = index.to(self._latest.device, torch.int64)
+        # index_copy_ rather than [index] =: on a GPU, where looking at the index would wait, it refuses −1 as well.
+        self._latest.index_copy_(0, index, loss.detach().to(self._latest))
+        self._seen.index_fill_(0, index, True)
 
-    def end_epoch(self, score=None):
+    def end_epoch(self, score=None, *, size=1024, last=False):
         """Close the running epoch and let the rule weigh the samples for the next one.
 
-        `score(index) -> losses`: a forward pass over the excluded samples (evaluation mode, no gradient), so that one
-        whose loss has fallen can come back. Without it an excluded sample keeps its last loss. Returns the number of
-        samples that were scored.
+        `score(index) -> losses`: a forward pass (evaluation mode, no gradient) over at most `size` of the samples that
+        were not trained on, so that one whose loss has fallen can come back. Without it such a sample keeps its last
+        loss. `last` : no epoch follows, so the rule is not asked again. Returns the number of samples scored.
+
+        Raises ValueError if samples that the epoch should have trained on have never been recorded: they would rank
+        highest. The `last` epoch may be cut short.
         """
-        index = self.excluded
+        unseen = 0 if last else int((~self._seen & (self.weights > 0)).sum())
+        if unseen:
+            raise ValueError(
+                f"{unseen} of {self.n} samples have no loss at the end of epoch {self.epoch}: record(i, loss) every "
+                "batch, and let none be dropped (batches(size) makes nearly equal ones)."
+            )
+        index = (self.weights == 0).nonzero().flatten()
         due = score is not None and len(index) > 0 and (self.epoch + 1) % self.rescore_every == 0
         if due:
             with torch.no_grad():
-                self.record(index, score(index))
-        self._losses.append(self._latest.clone())
+                for part in index.split(check_whole("size", size, least=1)):
+                    self.record(part, score(part))
+        self._losses.append(self._latest)
         self._weights.append(self.weights)
-        self._running = None
+        if not last:
+            self.weights = self._ask_the_rule()
         return len(index) if due else 0
 
     def state_dict(self):
         """What a checkpoint needs. The running weights are not in it: the rule is pure and gives them again."""
-        return {"losses": self.losses, "weights": self.weight_history, "latest": self._latest.clone()}
+        return {"losses": self.losses, "weights": self.weight_history, "latest": self._latest, "seen": self._seen}
 
     def load_state_dict(self, state):
         """Go on where `state_dict()` was taken. Raises ValueError if that was a ledger of another size."""
         if state["losses"].shape[1] != self.n:
             raise ValueError(f"state is of {state['losses'].shape[1]} samples, but this ledger has {self.n}.")
-        self._losses = list(state["losses"].to(self._latest.device))
-        self._weights = list(state["weights"].to(self._latest.device))
-        self._latest = state["latest"].to(self._latest)
-        self._running = None
+        self._latest, self._seen = state["latest"].to(self._latest), state["seen"].to(self._seen)
+        self._losses, self._weights = (_Rows(self._latest, state[name]) for name in ("losses", "weights"))
+        self.weights = self._ask_the_rule()
 
     def _ask_the_rule(self):
         weights = torch.as_tensor(self.rule(self.losses, self.epoch), dtype=torch.float32, device=self._latest.device)
@@ -135,13 +157,51 @@ class Ledger:
         return weights
 
 
-class _KeptSampler(Sampler):
-    def __init__(self, ledger):
-        self.ledger = ledger
+class _Rows:
+    """Rows of n numbers, one an epoch. The buffer doubles when it is full: an epoch costs the same at any length."""
+
+    def __init__(self, like, rows=None):
+        self.buffer, self.count = like.new_empty(0, len(like)), 0
+        for row in () if rows is None else rows:
+            self.append(row)
 
     def __len__(self):
-        return len(self.ledger.kept)
+        return self.count
+
+    @property
+    def filled(self):
+        return self.buffer[: self.count]
+
+    def append(self, row):
+        if self.count == len(self.buffer):
+            bigger = self.buffer.new_empty(max(8, 2 * self.count), self.buffer.shape[1])
+            bigger[: self.count] = self.buffer
+            self.buffer = bigger
+        self.buffer[self.count] = row
+        self.count += 1
+
+
+class _Batches(Sampler):
+    def __init__(self, ledger, size):
+        self.ledger, self.size = ledger, size
+
+    def __len__(self):
+        return math.ceil(len(self.ledger.trained) / self.size)
 
     def __iter__(self):
-        kept = self.ledger.kept.cpu()
-        yield from kept[torch.randperm(len(kept))].tolist()
+        return (part.tolist() for part in self.parts())
+
+    def parts(self):
+        """The batches as tensors on the ledger's device."""
+        trained = self.ledger.trained
+        order = trained[torch.randperm(len(trained)).to(trained.device)]
+        return order.tensor_split(len(self))
+
+
+class _Samples(_Batches):
+    def __init__(self, ledger):
+        super().__init__(ledger, 1)
+
+    def __iter__(self):
+        for part in self.parts():
+            yield from part.tolist()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch.nn.functional as F
 
-from . import validate
+from .utils import check_fraction, check_positive
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class CrossEntropy:
     smoothing: float = 0.0
 
     def __post_init__(self):
-        validate.fraction("smoothing", self.smoothing)
+        check_fraction("smoothing", self.smoothing)
 
     def __call__(self, logits, labels):
         return F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.smoothing)
@@ -38,7 +38,7 @@ class GeneralizedCrossEntropy:
     q: float = 0.7
 
     def __post_init__(self):
-        if validate.positive("q", self.q) > 1:
+        if check_positive("q", self.q) > 1:
             raise ValueError(f"q is {self.q!r}, but must be a number above 0 and at most 1.")
 
     def __call__(self, logits, labels):
@@ -61,9 +61,9 @@ class NormalizedPlusReverse:
     floor: float = -4.0
 
     def __post_init__(self):
-        validate.positive("alpha", self.alpha, zero_ok=True)
-        validate.positive("beta", self.beta, zero_ok=True)
-        validate.positive("−floor", -self.floor)
+        check_positive("alpha", self.alpha, zero_ok=True)
+        check_positive("beta", self.beta, zero_ok=True)
+        check_positive("−floor", -self.floor)
 
     def __call__(self, logits, labels):
         log_p = F.log_softmax(logits, dim=1)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import validate
+from .utils import check_choice
 
 
 def mlp(classes=10, shape=(1, 8, 8), hidden=256):
@@ -93,7 +93,7 @@ def resnet18(classes=10, stem="cifar", shape=(3, 32, 32)):
     """
     from torchvision.models import resnet18 as build
 
-    validate.choice("stem", stem, ("cifar", "imagenet"))
+    check_choice("stem", stem, ("cifar", "imagenet"))
     net = build(weights=None, num_classes=classes)
     if stem == "cifar":
         net.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
@@ -121,7 +121,7 @@ def names():
 
 def check_name(model):
     """Raise ValueError unless `model` is one of `names()`; offer the closest."""
-    return validate.choice("model", model, _BY_NAME)
+    return check_choice("model", model, _BY_NAME)
 
 
 def build(model, data):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from . import validate
+from .utils import check_choice, check_fraction, check_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class NoiseModel:
 
 def symmetric(rate):
     """Exactly round(rate · n) labels become one of the k − 1 other classes, each equally likely."""
-    validate.fraction("rate", rate)
+    check_fraction("rate", rate)
 
     def flip(labels, images, k, generator):
         at = _chosen(len(labels), rate, generator)
@@ -45,7 +45,7 @@ def symmetric(rate):
 
 def pair_flip(rate):
     """Exactly round(rate · n) labels become the next class: 0 → 1, 1 → 2, …, k − 1 → 0."""
-    validate.fraction("rate", rate)
+    check_fraction("rate", rate)
 
     def flip(labels, images, k, generator):
         at = _chosen(len(labels), rate, generator)
@@ -91,7 +91,7 @@ def instance_dependent(rate):
     rate is near `rate`, not exactly it; below 0.2 the cut at 0 makes it larger (0.1 gives about 0.13). We standardise
     the pixels first; the paper leaves the scaling open.
     """
-    validate.fraction("rate", rate)
+    check_fraction("rate", rate)
 
     def flip(labels, images, k, generator):
         if rate == 0:
@@ -119,7 +119,7 @@ def transition_matrix(clean, given, k):
     `clean`, `given`: int (n,) in [0, k). The row of a class without samples is NaN.
     """
     clean, given = torch.as_tensor(clean), torch.as_tensor(given)
-    validate.whole("k", k, least=1)
+    check_whole("k", k, least=1)
     for name, labels in (("clean", clean), ("given", given)):
         if labels.shape != clean.shape or labels.ndim != 1:
             raise ValueError(f"{name} has shape {tuple(labels.shape)}, but must be (n,) with the n of clean.")
@@ -136,7 +136,7 @@ def cifar10n(name):
     5,000 training images a class, how many were given each label. Use it as `asymmetric(cifar10n("worse"))`; no
     download is needed. Class order: airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck.
     """
-    counts = _CIFAR10N[validate.choice("name", name, _CIFAR10N)]
+    counts = _CIFAR10N[check_choice("name", name, _CIFAR10N)]
     return torch.tensor([[int(c) for c in row.split()] for row in counts.splitlines()], dtype=torch.float64) / 5000
 
 

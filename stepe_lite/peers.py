@@ -5,18 +5,17 @@ import time
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import pandas as pd
 import torch
 
-from . import devices, seeding, validate
 from .analysis import logits
-from .controls import check_schedule
-from .learner import Learner
-from .loop import Run
-from .losses import cross_entropy
+from .history import COLUMNS, History
+from .learner import Learner, Settings, isolated
 from .ranking import exclude_highest
-from .rules import Everything, StepE
+from .rules import Everything, StepE, as_losses, check_schedule
 from .schedules import linear
-from .training import fit
+from .training import Measure, check_arguments, check_keeps_some, describe, fit, takes_settings
+from .utils import check_whole, seed_for
 
 
 def loss_mixture(losses):
@@ -58,7 +57,7 @@ def estimate_fraction(data, model, *, warmup, seed=0, **settings):
     """
     if "epochs" in settings:
         raise ValueError("epochs is given, but the training takes `warmup` epochs.")
-    settings = {"progress": False, **settings, "epochs": validate.whole("warmup", warmup, least=1), "seed": seed}
+    settings = {"progress": False, **settings, "epochs": check_whole("warmup", warmup, least=1), "seed": seed}
     return loss_mixture(fit(data, model, Everything(), **settings).losses[-1])[0]
 
 
@@ -73,10 +72,11 @@ class EstimatedStepE:
     ramp: int
 
     def __post_init__(self):
-        validate.whole("warmup", self.warmup, least=1)
-        validate.whole("ramp", self.ramp)
+        check_whole("warmup", self.warmup, least=1)
+        check_whole("ramp", self.ramp)
 
     def __call__(self, losses, epoch):
+        losses = as_losses(losses)
         if epoch < self.warmup or len(losses) < self.warmup:
             return StepE(linear(self.warmup, self.ramp, final=0.0))(losses, epoch)
         known = losses[self.warmup - 1]
@@ -84,75 +84,55 @@ class EstimatedStepE:
         return StepE(linear(self.warmup, self.ramp, final))(losses, epoch)
 
 
-class _CoTeaching(Run):
-    """A run of two learners, `learner` and `second`: see `co_teaching`."""
-
-    def __init__(self, data, model, schedule, **settings):
-        # Each network makes a forward pass on everything as it is, so nobody is re-scored.
-        super().__init__(data, model, Everything(), steps=None, rescore_every=10**9, validation=None, **settings)
-        self.schedule, self.config["rule"] = schedule, f"co_teaching({schedule})"
-        batches = -(-len(data) // self.batch_size)
-        self.check_fraction(self, len(data) // batches, "samples of a batch")
-        shared = ("optimizer", "lr", "lr_schedule", "weight_decay", "augment")
-        with devices.isolated(self.learner.device):
-            torch.manual_seed(seeding.number("second model", self.seed))
-            own = {name: self.config[name] for name in shared} | {"loss": self.learner.loss}
-            self.second = Learner(data, model, self.learner.device, **own)
-
-    def train(self):
-        epoch, n, device = len(self.log), self.ledger.n, self.learner.device
-        batches = torch.randperm(n).to(device).tensor_split(-(-n // self.batch_size))
-        fraction, total, kept = self.schedule(epoch), 0, torch.zeros(n, device=device)
-        self.second.net.train()
-        for step, index in enumerate(batches):
-            mine, theirs = self.learner.losses(index), self.second.losses(index)
-            for_them, for_me = (exclude_highest(each.detach(), fraction) for each in (mine, theirs))
-            done = (epoch + step / len(batches)) / self.length
-            self.learner.descend(mine[for_me > 0].mean(), done)
-            self.second.descend(theirs[for_them > 0].mean(), done)
-            self.ledger.record(index, mine)
-            kept[index], total = for_me, total + mine.detach()[for_me > 0].sum()
-        self.ledger.weights = kept
-        trained = int(kept.sum())
-        counts = {"backward_samples": 2 * trained, "forward_samples": 2 * (n - trained), "steps": len(batches)}
-        return {"train_loss": total.item() / trained} | counts
-
-
-def co_teaching(
-    data,
-    model,
-    schedule,
-    *,
-    epochs=60,
-    batch_size=None,
-    lr=None,
-    optimizer="sgd",
-    lr_schedule="cosine",
-    weight_decay=5e-4,
-    seed=0,
-    device="auto",
-    augment=False,
-    loss=cross_entropy,
-    progress=True,
-):
+@takes_settings
+def co_teaching(data, model, schedule, *, progress=True, **settings):
     """Co-teaching (Han et al., NeurIPS 2018): two networks, each trained on what the *other* finds easy.
 
     In each batch, each network names the fraction `schedule(epoch)` of highest loss; the other one does not train on
     these. The authors' schedule is `schedules.linear(0, 10, noise_rate)`. The ranking is batch by batch, not over all
-    samples, and it saves little: both networks make a forward pass on everything. Raises ValueError for bad arguments.
+    samples, and it saves little: both networks make a forward pass on everything.
 
-    `model` is a name, or a function that makes a network; the other arguments as for `fit`. Returns the History of the
-    first network: its losses, and as weights what it trained on. `backward_samples` and `forward_samples` count both
-    networks, `steps` those of one.
+    `model` is a name, or a function that makes a network; `settings` as for `fit`, without steps and averages. Returns
+    the History of the first network: its losses, and as weights what it trained on. `backward_samples` and
+    `forward_samples` count both networks, `steps` those of one. Raises ValueError for bad arguments.
     """
+    from tqdm.auto import tqdm
+
     if isinstance(model, torch.nn.Module):
         raise ValueError("model is a network, but co-teaching needs two: pass a name, or a function that makes one.")
+    settings = Settings(**settings)
+    if settings.steps is not None or settings.average is not None:
+        raise ValueError("steps and average are not there for co-teaching: pass epochs.")
     check_schedule(schedule)
-    run = _CoTeaching(
-        data, model, schedule, epochs=epochs, batch_size=batch_size, lr=lr, optimizer=optimizer,
-        lr_schedule=lr_schedule, weight_decay=weight_decay, seed=seed, device=device, augment=augment, loss=loss,
-    )  # fmt: skip
-    return run.to_the_end(progress=progress)
+    check_arguments(data)
+    first, second = Learner(data, model, settings), Learner(data, model, settings, purpose="second model")
+    settings, n = first.settings, len(data)
+    parts = -(-n // settings.batch_size)
+    check_keeps_some(schedule, n // parts, settings.epochs, "samples of a batch")
+    measure, losses, weights, log = Measure(data, None, first), [], [], []
+    config = describe(data, model, first, f"co_teaching({schedule})")
+    latest = torch.full((n,), torch.nan, device=first.device)
+    with isolated(first.device, settings.threads):
+        for epoch in tqdm(range(settings.epochs), unit="epoch", disable=not progress, leave=False):
+            torch.manual_seed(seed_for("epoch", settings.seed, epoch))
+            started, fraction, total, kept = time.perf_counter(), schedule(epoch), 0, torch.zeros_like(latest)
+            for step, index in enumerate(torch.randperm(n).to(first.device).tensor_split(parts)):
+                mine, theirs = first.losses(index), second.losses(index)
+                for_them, for_me = (exclude_highest(each.detach(), fraction) for each in (mine, theirs))
+                done = (epoch + step / parts) / settings.epochs
+                first.descend(mine[for_me > 0].mean(), done)
+                second.descend(theirs[for_them > 0].mean(), done)
+                latest[index], kept[index] = mine.detach(), for_me
+                total += mine.detach()[for_me > 0].sum()
+            trained = int(kept.sum())
+            counts = {"backward_samples": 2 * trained, "forward_samples": 2 * (n - trained), "steps": parts}
+            row = {"train_loss": total.item() / trained, "seconds": time.perf_counter() - started} | counts
+            log.append(row | measure(kept))
+            losses.append(latest.clone())
+            weights.append(kept)
+    first.net.eval()
+    table = pd.DataFrame(log, columns=COLUMNS).rename_axis("epoch")
+    return History(torch.stack(losses).cpu(), torch.stack(weights).cpu(), table, config, first.net)
 
 
 class ConfidentLearning(NamedTuple):
@@ -199,10 +179,10 @@ def _folds(labels, folds, seed):
     """(training, held-out) indices for each fold; the samples of each given class are spread evenly over the folds."""
     from sklearn.model_selection import StratifiedKFold
 
-    validate.whole("folds", folds, least=2)
+    check_whole("folds", folds, least=2)
     fewest = int(torch.bincount(labels).min())
     if fewest < folds:
         raise ValueError(f"folds is {folds}, but a class has only {fewest} sample(s), and each fold needs one.")
-    deal = StratifiedKFold(folds, shuffle=True, random_state=seeding.number("folds", seed))
+    deal = StratifiedKFold(folds, shuffle=True, random_state=seed_for("folds", seed))
     for train, held_out in deal.split(labels, labels):
         yield torch.as_tensor(train), torch.as_tensor(held_out)

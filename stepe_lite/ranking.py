@@ -6,7 +6,7 @@ as the highest. Everything here works on tensors of any device and keeps no stat
 
 import torch
 
-from . import validate
+from .utils import check_fraction
 
 
 def exclude_highest(scores, fraction):
@@ -14,7 +14,7 @@ def exclude_highest(scores, fraction):
 
     round() is Python's: halves go to the even number. Raises ValueError if no sample would be left.
     """
-    n, m = len(scores), round(validate.fraction("fraction", fraction) * len(scores))
+    n, m = len(scores), round(check_fraction("fraction", fraction) * len(scores))
     if m >= n:
         raise ValueError(f"fraction is {fraction:g}, which would exclude all {n} samples; choose a smaller one.")
     weights = torch.ones(n, device=scores.device)

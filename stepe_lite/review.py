@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import analysis, folders, validate
-from .atomic import written_beside
+from . import analysis, folders
+from .utils import check_choice, written_beside
 
 _NUMBERS = ["confidence_given", "confidence_suggested", "last_loss", "mean_loss"]
 
@@ -87,7 +87,7 @@ class Review:
     def relabel(self, sample, label):
         """The right label is the class name `label`. Raises ValueError for an unknown sample or class."""
         self._given(sample)
-        self.log.append((int(sample), validate.choice("label", label, self.classes)))
+        self.log.append((int(sample), check_choice("label", label, self.classes)))
 
     def drop(self, sample):
         """No label is right, or nobody can tell."""
@@ -138,13 +138,13 @@ class Review:
         review = cls(table.drop(columns=["decision", "label", "turn"]), tuple(classes))
         for row in table[table.decision != ""].sort_values("turn", kind="stable").itertuples():
             name = f"sample {row.Index} in {str(path)!r}: "
-            if validate.choice(f"{name}decision", row.decision, ("keep", "relabel", "drop")) == "drop":
+            if check_choice(f"{name}decision", row.decision, ("keep", "relabel", "drop")) == "drop":
                 review.drop(row.Index)
                 continue
             if row.decision == "keep" and row.label not in ("", row.given):
                 raise ValueError(f"{name}decision is 'keep', but label is {row.label!r}, not {row.given!r}: relabel?")
             label = row.given if row.decision == "keep" else row.label
-            review.relabel(row.Index, validate.choice(f"{name}label", label, classes))
+            review.relabel(row.Index, check_choice(f"{name}label", label, classes))
         if files is not None:
             for sample, file in review.table.get("file", pd.Series(dtype=str)).items():
                 if sample >= len(files) or files[sample] != file:

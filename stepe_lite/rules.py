@@ -12,17 +12,23 @@ How samples are ranked, ties and NaN included, is said in `ranking`. Two optiona
 `for_labels(labels)` gives the rule that also knows the labels, `restart_epoch` asks for fresh weights at that epoch.
 """
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
-from . import validate
-from .controls import Everything, KeepOnly, RandomExclusion, as_losses, check_schedule, digest, everything
 from .ranking import exclude_highest, moving_average, soft_weights
 from .schedules import Schedule, constant
+from .utils import check_fraction, check_positive, check_whole, generator_for
 
-__all__ = ["Everything", "KeepOnly", "LossTruncation", "OneShotFilter", "RandomExclusion", "SelfPaced", "StepE"]
+
+@dataclass(frozen=True)
+class Everything:
+    """Standard training: every sample, every epoch."""
+
+    def __call__(self, losses, epoch):
+        return _everything(as_losses(losses))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +55,8 @@ class StepE:
     def __post_init__(self):
         check_schedule(self.schedule)
         if self.soft is not None:
-            validate.positive("soft", self.soft)
-        validate.fraction("momentum", self.momentum)
+            check_positive("soft", self.soft)
+        check_fraction("momentum", self.momentum)
         if not isinstance(self.per_class, bool):
             if not hasattr(self.per_class, "__len__") or isinstance(self.per_class, str):
                 raise ValueError(f"per_class is {self.per_class!r}, but must be True, False or the given labels (n,).")
@@ -66,7 +72,7 @@ class StepE:
         losses = as_losses(losses)
         fraction = self.schedule(epoch)
         if len(losses) == 0 or fraction == 0:
-            return everything(losses)
+            return _everything(losses)
         scores = moving_average(losses, self.momentum) if self.momentum else losses[-1]
         if self.per_class is False:
             return self._weights(scores, fraction)
@@ -86,7 +92,7 @@ class StepE:
         return soft_weights(scores, fraction, self.soft)
 
     def __repr__(self):
-        labels = self.per_class if isinstance(self.per_class, bool) else f"labels:{digest(self.per_class)}"
+        labels = self.per_class if isinstance(self.per_class, bool) else f"labels:{_digest(self.per_class)}"
         return f"StepE({self.schedule}, soft={self.soft}, momentum={self.momentum}, per_class={labels})"
 
     def __eq__(self, other):
@@ -108,8 +114,8 @@ class LossTruncation:
     warmup: int = 0
 
     def __post_init__(self):
-        validate.fraction("fraction", self.fraction)
-        validate.whole("warmup", self.warmup)
+        check_fraction("fraction", self.fraction)
+        check_whole("warmup", self.warmup)
 
     def __call__(self, losses, epoch):
         return StepE(constant(self.fraction, self.warmup))(losses, epoch)
@@ -133,7 +139,7 @@ class SelfPaced:
     def __call__(self, losses, epoch):
         losses = as_losses(losses)
         if len(losses) == 0:
-            return everything(losses)
+            return _everything(losses)
         return exclude_highest(losses[-1], self.schedule.final - self.schedule(epoch))
 
 
@@ -150,8 +156,8 @@ class OneShotFilter:
     restart: bool = False
 
     def __post_init__(self):
-        validate.fraction("fraction", self.fraction)
-        validate.whole("warmup", self.warmup, least=1)
+        check_fraction("fraction", self.fraction)
+        check_whole("warmup", self.warmup, least=1)
 
     @property
     def restart_epoch(self):
@@ -161,5 +167,82 @@ class OneShotFilter:
     def __call__(self, losses, epoch):
         losses = as_losses(losses)
         if epoch < self.warmup or len(losses) < self.warmup:
-            return everything(losses)
+            return _everything(losses)
         return exclude_highest(losses[self.warmup - 1], self.fraction)
+
+
+@dataclass(frozen=True)
+class RandomExclusion:
+    """The control: as many samples as Step-E on the same schedule, but chosen by chance.
+
+    Samples leave in one random order fixed by `seed`, so the excluded sets grow like Step-E's persistent outliers.
+    """
+
+    schedule: Schedule
+    seed: int = 0
+
+    def __post_init__(self):
+        check_schedule(self.schedule)
+        check_whole("seed", self.seed)
+
+    def __call__(self, losses, epoch):
+        losses = as_losses(losses)
+        if len(losses) == 0:
+            return _everything(losses)
+        scores = torch.rand(losses.shape[1], generator=generator_for("random exclusion", self.seed))
+        return exclude_highest(scores.to(losses.device), self.schedule(epoch))
+
+
+@dataclass(frozen=True, eq=False)
+class KeepOnly:
+    """Keep a fixed set: `mask` bool (n,). With mask = ~data.is_mislabeled it is the oracle by removal."""
+
+    mask: torch.Tensor
+
+    def __post_init__(self):
+        try:
+            mask = torch.as_tensor(self.mask)
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"mask is {self.mask!r}, but must be a bool vector (n,).") from None
+        if mask.dtype != torch.bool or mask.ndim != 1:
+            raise ValueError(f"mask is {mask.dtype} {tuple(mask.shape)}, but must be a bool vector (n,).")
+        if not mask.any():
+            raise ValueError("mask keeps no samples, but at least one must be kept.")
+        object.__setattr__(self, "mask", mask.clone())  # a rule does not change when yours does
+
+    def __call__(self, losses, epoch):
+        losses = as_losses(losses)
+        if losses.shape[1] != len(self.mask):
+            raise ValueError(f"mask has {len(self.mask)} entries, but there are {losses.shape[1]} samples.")
+        return self.mask.to(losses.device, torch.float32)
+
+    def __repr__(self):
+        return f"KeepOnly({int(self.mask.sum())} of {len(self.mask)}, {_digest(self.mask)})"
+
+
+def as_losses(losses):
+    """`losses` as float32 (epochs_so_far, n), or ValueError."""
+    losses = torch.as_tensor(losses, dtype=torch.float32)
+    if losses.ndim != 2 or losses.shape[1] == 0:
+        raise ValueError(f"losses has shape {tuple(losses.shape)}, but must be (epochs_so_far, n) with n at least 1.")
+    return losses
+
+
+def _everything(losses):
+    """Weight 1 for each sample of `losses`."""
+    return torch.ones(losses.shape[1], device=losses.device)
+
+
+def check_schedule(schedule):
+    """Raise ValueError unless `schedule` is a function of the epoch with values in [0, 1)."""
+    try:
+        check_fraction("schedule(0)", schedule(0))
+    except TypeError:
+        raise ValueError(
+            f"schedule is {schedule!r}, but must be a schedule such as schedules.linear(5, 15, 0.4)."
+        ) from None
+
+
+def _digest(tensor):
+    """Eight letters that tell two masks, or two sets of labels, apart when a rule is printed."""
+    return hashlib.sha256(tensor.cpu().numpy().tobytes()).hexdigest()[:8]

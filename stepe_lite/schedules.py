@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import validate
+from .utils import check_choice, check_fraction, check_positive, check_whole
 
 # Progress t in [0, 1] along the ramp -> share of `final` in [0, 1]. `sharpness` bends two of the shapes.
 _SHAPES = {
@@ -40,11 +40,11 @@ class Schedule:
     sharpness: float = 1.0
 
     def __post_init__(self):
-        validate.choice("shape", self.shape, _SHAPES)
-        validate.whole("warmup", self.warmup)
-        validate.whole("ramp", self.ramp)
-        validate.fraction("fraction" if self.shape == "constant" else "final", self.final)
-        validate.positive("sharpness", self.sharpness)
+        check_choice("shape", self.shape, _SHAPES)
+        check_whole("warmup", self.warmup)
+        check_whole("ramp", self.ramp)
+        check_fraction("fraction" if self.shape == "constant" else "final", self.final)
+        check_positive("sharpness", self.sharpness)
 
     def __call__(self, epoch):
         """Excluded fraction at `epoch`: 0-based, and it may lie between two epochs (for drawing)."""
@@ -55,7 +55,7 @@ class Schedule:
 
     def values(self, epochs):
         """Fractions at epochs 0 … epochs − 1: float64 array (epochs,)."""
-        return np.array([self(epoch) for epoch in range(validate.whole("epochs", epochs))])
+        return np.array([self(epoch) for epoch in range(check_whole("epochs", epochs))])
 
     def __repr__(self):
         if self.shape == "constant":
@@ -87,7 +87,7 @@ def exponential(warmup, ramp, final, sharpness=3.0):
 
 def staircase(warmup, ramp, final, steps=4):
     """A ramp in `steps` equal jumps; the last one comes at epoch `warmup + ramp`."""
-    return Schedule("staircase", warmup, ramp, final, validate.whole("steps", steps, least=1))
+    return Schedule("staircase", warmup, ramp, final, check_whole("steps", steps, least=1))
 
 
 def names():

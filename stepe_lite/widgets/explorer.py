@@ -3,10 +3,11 @@
 import ipywidgets
 import pandas as pd
 
-from .. import plots, schedules, validate
+from .. import plots, schedules
 from ..losses import cross_entropy
 from ..rules import StepE
 from ..training import fit
+from ..utils import check_choice
 
 SHAPES = [name for name in schedules.names() if name != "constant"]  # that is any shape with a ramp of 0 epochs
 SAME = ("batch_size", "lr", "weight_decay", "optimizer", "lr_schedule", "augment", "seed", "rescore_every")
@@ -78,7 +79,7 @@ class ScheduleExplorer(ipywidgets.VBox):
 
     def _controls(self, rule, epochs):
         schedule, long = rule.schedule, {"width": "350px"}
-        validate.choice("the shape of rule", schedule.shape, SHAPES)
+        check_choice("the shape of rule", schedule.shape, SHAPES)
         self.shape = ipywidgets.Dropdown(options=SHAPES, value=schedule.shape, description="shape")
         self.warmup = ipywidgets.IntSlider(schedule.warmup, 0, epochs, description="warm-up (epochs)")
         self.ramp = ipywidgets.IntSlider(schedule.ramp, 0, epochs, description="ramp (epochs)")

@@ -1,0 +1,273 @@
+"""Making many runs: every one is saved on its own and never made twice, whoever is killed meanwhile.
+
+In the folder of a grid, a finished run is `NAME.json` (its settings, log and results) and `NAME.npz` (its History), a
+running one `NAME.checkpoint`, a failed one `NAME.error.json`. Whoever makes a run holds the lock on `NAME.lock`; the
+operating system releases it when that process ends, however it ends. So several processes can share a folder, and a
+grid that was killed goes on where it stopped, at most one epoch of each running run earlier.
+"""
+
+import errno
+import functools
+import json
+import math
+import multiprocessing
+import multiprocessing.connection
+import os
+import platform
+import re
+import subprocess
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from .. import datasets, schedules
+from ..history import History, StaleCheckpoint
+from ..training import fit
+from ..utils import check_choice, check_folder, check_whole, written_beside
+from .plan import RECIPES, methods
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run to be made: its name, what its record says of it, and a function that gives the arguments of `fit`."""
+
+    name: str
+    arrange: Callable
+    about: dict = field(default_factory=dict)
+
+    def path(self, out, ending=".json"):
+        """The file of this run in the folder `out`, see above; nothing in a name leads out of it."""
+        return out / ("_".join(re.sub(r"[^a-z0-9]+", "-", part.lower()) for part in self.name.split("_")) + ending)
+
+
+def grid_run(run, root=None):
+    """The `Run` of a (data set, recipe, method, seed); `root` as for `load`."""
+    dataset, recipe, method, seed = run
+    check_choice("recipe", recipe, RECIPES)
+    about = {"run": list(run), "recipe": RECIPES[recipe]}
+    return Run("_".join(map(str, run)), functools.partial(_arrange, run, root), about)
+
+
+def _arrange(run, root):
+    dataset, recipe, method, seed = run
+    settings = dict(RECIPES[recipe]) | {"seed": seed, "threads": 1}
+    data = _data(dataset, settings.pop("subset"), root)
+    schedule = schedules.linear(settings.pop("warmup"), settings.pop("ramp"), final=data.noise_rate)
+    return methods(data, schedule, seed, [method], settings)[method]
+
+
+@functools.lru_cache(maxsize=2)
+def _data(dataset, subset, root):
+    data = datasets.load(dataset, root)
+    return data if subset is None else data.subset(subset, seed=0)
+
+
+def make(runs, out=None, *, jobs=1, progress=True):
+    """Make those `runs` (a list of `Run`) that are not finished in the folder `out`: dict name -> History.
+
+    Without `out` nothing is kept but what is returned. `jobs` processes share the work, each with one thread on a CPU,
+    so that their number changes no result. A run that fails is recorded, and tried again by the next call; its name is
+    not in what is returned. The networks are there for the runs made by this very process.
+
+    Raises ValueError or OSError for bad arguments, and before any run starts; OSError as soon as the disk is full;
+    without `out`, whatever the run raises.
+    """
+    from tqdm.auto import tqdm
+
+    check_whole("jobs", jobs, least=1)
+    paths = [run.path(Path()) for run in runs]
+    if twice := {path.stem for path in paths if paths.count(path) > 1}:
+        raise ValueError(f"runs has {min(twice)!r} more than once: every run needs a name of its own.")
+    if out is None:
+        made = {}
+        for run in tqdm(runs, unit="run", disable=not progress, leave=False):
+            made[run.name] = fit(**run.arrange(), progress=False)
+        return made
+    out = check_folder("out", out)
+    for run in runs:
+        _check_recipe(run, out)
+    with tempfile.NamedTemporaryFile(dir=out, prefix=".began.") as stamp:
+        began = os.stat(stamp.name).st_mtime_ns  # by the clock of whoever keeps the folder, as for failures
+    spawn = multiprocessing.get_context("spawn").Process
+    helpers = [spawn(target=_help, args=(runs, out, began), daemon=True) for _ in range(jobs - 1)]
+    made = {}
+    with tqdm(total=len(runs), unit="run", disable=not progress) as bar:
+
+        def show(doing):
+            bar.set_description(doing)
+            bar.update(sum(run.path(out).exists() for run in runs) - bar.n)
+
+        try:
+            for helper in helpers:
+                helper.start()
+            _work(runs, out, began, made, show)
+        finally:
+            for helper in helpers:
+                if helper.pid:
+                    helper.terminate()
+                    helper.join()
+    return {
+        run.name: made.get(run.name) or History.load(run.path(out, ".npz")) for run in runs if run.path(out).exists()
+    }
+
+
+def failures(runs, out):
+    """Why those of `runs` failed that did: dict name -> one sentence."""
+    found = {run.name: read_record(run.path(out, ".error.json")) for run in runs if not run.path(out).exists()
+             and run.path(out, ".error.json").exists()}  # fmt: skip
+    return {name: record.get("error", "unknown") for name, record in found.items()}
+
+
+def _check_recipe(run, out):
+    """Raise ValueError if the finished run, if there is one, was made with other settings."""
+    if "recipe" not in run.about or not run.path(out).exists():
+        return
+    record, recipe = read_record(run.path(out)), run.about["recipe"]
+    made = record.get("recipe") or {name: record["config"].get(name, value) for name, value in recipe.items()}
+    if made != recipe:
+        name = run.path(out).name
+        raise ValueError(f"out holds {name!r}, made with {made}, but its recipe is {recipe}: take another folder.")
+
+
+def _help(runs, out, began):
+    """What a process beside the first does. It ends with the first one, even if that is killed."""
+
+    def watch():
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    _work(runs, out, began)
+
+
+def _work(runs, out, began, made=None, show=lambda doing: None):
+    """Make one run after the other until none is left, passing over those that another process holds."""
+    from filelock import FileLock, Timeout
+
+    tried = set()  # by this process: a failure is not tried again, whatever the clocks say
+    while waiting := [run for run in runs if run.name not in tried and not _is_over(run, out, began)]:
+        taken = 0
+        for run in waiting:
+            show(run.name)
+            try:
+                with FileLock(run.path(out, ".lock"), timeout=0):
+                    if not _is_over(run, out, began):
+                        taken += 1
+                        tried.add(run.name)
+                        history = _make(run, out)
+                        if history is not None and made is not None:
+                            made[run.name] = history
+            except Timeout:
+                continue
+        if not taken:
+            time.sleep(0.5)
+    show("done")
+
+
+def _is_over(run, out, began):
+    failed = run.path(out, ".error.json")
+    return run.path(out).exists() or (failed.exists() and failed.stat().st_mtime_ns >= began)
+
+
+def _make(run, out):
+    checkpoint = run.path(out, ".checkpoint")
+    try:
+        arguments = run.arrange()
+        try:
+            history = fit(**arguments, checkpoint=checkpoint, progress=False)
+        except StaleCheckpoint:  # of an older recipe, or another torch
+            checkpoint.unlink()
+            history = fit(**run.arrange(), checkpoint=checkpoint, progress=False)
+        history.save(run.path(out, ".npz"))
+        log = {column: list(map(_or_none, values)) for column, values in history.log.to_dict("list").items()}
+        record = {"config": history.config, "result": result(arguments["data"], history), "log": log}
+        # Comes last: its presence says that the run is finished.
+        write_record(run.path(out), run.about | record | provenance())
+    except Exception as error:  # whatever it is, the other runs go on
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # no other run would fare better
+        said = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        write_record(run.path(out, ".error.json"), run.about | said | provenance())
+        return None
+    for leftover in (".checkpoint", ".error.json"):
+        run.path(out, leftover).unlink(missing_ok=True)
+    return history
+
+
+def result(data, history):
+    """The figures of one run on `data`, as a dict: see `tables.COLUMNS`; None where there is none."""
+    from sklearn.metrics import average_precision_score
+
+    log = history.log
+    last, precision, recall = log.iloc[-1], log.precision.iloc[-1], log.recall.iloc[-1]
+    known = log.validation_accuracy.notna().any()
+    found = {
+        "accuracy_last": last.test_accuracy,
+        "accuracy_best": log.test_accuracy.max(),
+        "accuracy_early_stopped": log.test_accuracy[log.validation_accuracy.argmax()] if known else math.nan,
+        "excluded_fraction": last.excluded_fraction,
+        "precision": precision,
+        "recall": recall,
+        "f1": 2 * precision * recall / (precision + recall) if precision + recall else math.nan,
+        **{name: log[name].sum().item() for name in ("backward_samples", "forward_samples", "steps", "seconds")},
+        "seconds_per_epoch": log.seconds.mean(),
+    }
+    if data.clean_labels is not None and data.is_mislabeled.any():
+        found["average_precision"] = average_precision_score(data.is_mislabeled.numpy(), history.losses[-1].numpy())
+    return {name: _or_none(value) for name, value in found.items()}
+
+
+def _or_none(value):
+    return None if math.isnan(value) else float(value)  # JSON knows no NaN
+
+
+def provenance():
+    """Versions, machine, commit and date: what a recorded result needs to be believed."""
+    import numpy
+    import torchvision
+
+    cuda = torch.cuda.is_available()
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "torchvision": torchvision.__version__,
+            "numpy": numpy.__version__,
+        },
+        "device": torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU, one thread a run",
+        "commit": _commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+@functools.cache
+def _commit():
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None  # an installed package is in no repository
+
+
+def read_record(path):
+    """The record of a run. Raises ValueError, with the file's name, for what is none."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is no record of a run: {error}.") from error
+    if not isinstance(record, dict) or not ({"run", "config", "result", "error"} & set(record)):
+        raise ValueError(f"{str(path)!r} is no record of a run.")
+    return record
+
+
+def write_record(path, record):
+    """Write a record as JSON: there whole, or not at all."""
+    with written_beside(path) as partial:
+        partial.write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")

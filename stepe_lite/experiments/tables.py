@@ -1,0 +1,265 @@
+"""Tables of runs, with intervals, and the small files that the course keeps of a grid."""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..history import History
+from ..utils import check_choice, check_folder, generator_for, written_beside
+from .plan import METHODS, PAPER, PRESETS, RECIPES, runs_of
+from .runs import Run, grid_run, make, read_record, result
+
+RUN = ("dataset", "recipe", "method", "seed")
+COLUMNS = (
+    *RUN, "accuracy_last", "accuracy_best", "accuracy_early_stopped", "excluded_fraction", "precision", "recall", "f1",
+    "average_precision", "backward_samples", "forward_samples", "steps", "seconds_per_epoch",
+)  # fmt: skip
+SAMPLES = 2_000  # whose losses are kept
+
+
+def compare(make_data, make_methods, seeds, model, *, out=None, jobs=1, progress=True, **settings):
+    """Train every method once a seed, everything else alike. Returns a DataFrame with a row a run.
+
+    Parameters
+    ----------
+    make_data : seed -> Dataset
+    make_methods : (Dataset, seed) -> dict name -> dict of arguments of `fit`, such as `plan.methods` gives
+    seeds : the seeds; each is used for the noise, the initial weights and the order of the samples
+    model, settings : as for `fit`
+    out : where to keep a checkpoint and the history of every run; a second call goes on where the first stopped
+
+    Columns: method, seed, accuracy_last, accuracy_best (best epoch on the test set: not attainable in practice),
+    precision, recall and f1 of the last epoch's exclusion, average_precision, backward_samples, forward_samples, steps,
+    seconds (whole run).
+    """
+    if not hasattr(seeds, "__iter__") or not (seeds := list(seeds)):
+        raise ValueError(f"seeds is {seeds!r}, but must be one or more seeds, such as range(5).")
+    plan, about = [], []
+    for seed in seeds:
+        data = make_data(seed)
+        for name, arguments in make_methods(data, seed).items():
+            arguments = {"model": model, "seed": seed} | settings | arguments
+            plan.append(Run(f"{name}_seed{seed}", lambda arguments=arguments: arguments))
+            about.append({"method": name, "seed": seed, "data": arguments["data"]})
+    made = make(plan, out, jobs=jobs, progress=progress)
+    rows = []
+    for run, said in zip(plan, about):
+        if run.name in made:
+            figures = result(said.pop("data"), made[run.name])
+            rows.append(said | {name: np.nan if value is None else value for name, value in figures.items()})
+    return pd.DataFrame(rows)
+
+
+def paired_difference(runs, method, against="standard", column="accuracy_last"):
+    """Mean of method − against over the seeds that both have, and a 95 % interval (Student's t): (mean, low, high).
+
+    Pairing removes what a seed does to both. With one seed there is no interval: low and high are NaN.
+    Raises ValueError for a method that is not in `runs`.
+    """
+    from scipy.stats import ttest_rel
+
+    for name, value in (("method", method), ("against", against)):
+        check_choice(name, value, runs.method.unique())
+    table = runs.pivot(index="seed", columns="method", values=column)[[method, against]].dropna()
+    mean = (table[method] - table[against]).mean()
+    if len(table) < 2 or method == against:
+        return mean, np.nan, np.nan
+    interval = ttest_rel(table[method], table[against]).confidence_interval()
+    return mean, interval.low, interval.high
+
+
+def summary(runs):
+    """One row a method: mean ± standard deviation over the seeds (in %), gain over standard, cost. All of it text."""
+    table = {}
+    for method, of_method in runs.groupby("method", sort=False):
+        table[method] = {
+            "test accuracy, last epoch": percent(of_method.accuracy_last),
+            "gain over standard [95 %]": gain(runs, method),
+            "best epoch on test (not attainable)": percent(of_method.accuracy_best),
+            "precision": percent(of_method.precision),
+            "recall": percent(of_method.recall),
+            "seconds": f"{of_method.seconds.mean():.1f}",
+        }
+    return pd.DataFrame(table).T.rename_axis("method")
+
+
+def gain(runs, method, column="accuracy_last"):
+    """`paired_difference` of `method` to standard training in percentage points, as text."""
+    if method == "standard" or "standard" not in set(runs.method):
+        return "–"
+    mean, low, high = paired_difference(runs, method, column=column)
+    return f"{100 * mean:+.1f}" + ("" if np.isnan(low) else f" [{100 * low:+.1f}, {100 * high:+.1f}]")
+
+
+def percent(values):
+    """Mean ± standard deviation of shares, in %, as text."""
+    if values.isna().all():
+        return "–"
+    spread = f" ± {100 * values.std():.1f}" if len(values) > 1 else ""
+    return f"{100 * values.mean():.1f}{spread}"
+
+
+def collect(out, preset=None):
+    """The finished runs in the folder `out` of a grid, or in a .csv that `save` wrote: a DataFrame, a row a run.
+
+    With `preset`, its runs alone. Columns: COLUMNS. Accuracies, precision, recall and f1 are shares in [0, 1], of the
+    last epoch where nothing else is said; average_precision is the area under the precision–recall curve of the last
+    losses against the wrong labels.
+    Raises FileNotFoundError if `out` is not there, ValueError if it holds no finished run, or what is no record.
+    """
+    if out.suffix == ".csv":
+        runs = pd.read_csv(out)
+        if missing := set(COLUMNS) - set(runs.columns):
+            raise ValueError(f"out is {str(out)!r}, which is no table of runs: no column {min(missing)!r}.")
+    elif not out.is_dir():
+        raise FileNotFoundError(f"out is {str(out)!r}, but must be the folder of a grid.")
+    else:
+        records = [record for _, record in _records(out, preset)]
+        runs = pd.DataFrame([dict(zip(RUN, r["run"])) | r["result"] for r in records], columns=COLUMNS)
+    if preset is not None:
+        wanted = set(runs_of(preset))
+        runs = runs[[tuple(run) in wanted for run in runs[list(RUN)].itertuples(index=False)]]
+    if runs.empty:
+        raise ValueError(f"out is {str(out)!r}, but no finished run {'' if preset is None else 'of it '}is in it.")
+    order = {method: at for at, method in enumerate(METHODS)}
+    return runs.sort_values(list(RUN), key=lambda c: c.map(order) if c.name == "method" else c, kind="stable")
+
+
+def _records(out, preset):
+    """(path, record) of every finished run of a grid in the folder `out`; of the preset alone, if one is given."""
+    wanted = None if preset is None else {grid_run(run).path(out) for run in runs_of(preset)}
+    found = []
+    for path in sorted(out.glob("[!.]*.json")):  # a dot: another process is writing it
+        if path.name.endswith(".error.json") or (wanted is not None and path not in wanted):
+            continue
+        record = read_record(path)
+        if "run" in record:
+            found.append((path, record))
+    return found
+
+
+def logs(archive):
+    """The logs of all runs in an archive that `save` wrote: a DataFrame with a row an epoch of each run.
+
+    Columns: dataset, recipe, method, seed, epoch (counted from 0), and those of `History.log`.
+    """
+    tables = []
+    with tarfile.open(archive) as file:
+        for member in file:
+            record = json.load(file.extractfile(member))
+            about = dict(zip(RUN, record["run"]))
+            log = pd.DataFrame(record["log"], dtype=float).rename_axis("epoch").reset_index()
+            tables.append(log.assign(**about))
+    return pd.concat(tables, ignore_index=True)
+
+
+def table(runs, dataset, recipe, methods=METHODS):
+    """The `methods` on one data set under one recipe: a DataFrame of text, "not run yet" where there is no run.
+
+    Means ± standard deviations over the seeds, in %. The accuracy is that of the last epoch; for early stopping, that
+    of the epoch that was best on noisy validation labels. The column "paper" holds what the paper reports (`PAPER`).
+    """
+    here = runs[(runs.dataset == dataset) & (runs.recipe == recipe)]
+    here = here.assign(accuracy=here.accuracy_early_stopped.fillna(here.accuracy_last))
+    standard = here[here.method == "standard"].seconds_per_epoch.mean()
+    rows = {}
+    for method in methods:
+        of_method = here[here.method == method]
+        reported = PAPER.get(dataset, {}).get(method, "")
+        if of_method.empty:
+            rows[method] = {"seeds": "0", "accuracy": "not run yet", "paper": reported}
+            continue
+        rows[method] = {
+            "seeds": str(len(of_method)),
+            "accuracy": percent(of_method.accuracy),
+            "paper": reported,
+            "gain [95 %]": gain(here, method, "accuracy"),
+            "best on test (not attainable)": percent(of_method.accuracy_best),
+            "precision": percent(of_method.precision),
+            "recall": percent(of_method.recall),
+            "F1": percent(of_method.f1),
+            "average precision": percent(of_method.average_precision),
+            "backward": f"{of_method.backward_samples.mean():,.0f}",
+            "forward only": f"{of_method.forward_samples.mean():,.0f}",
+            "time an epoch": f"{of_method.seconds_per_epoch.mean() / standard:.2f}",
+        }
+    return pd.DataFrame(rows).T.fillna("").rename_axis("method")
+
+
+def text(runs, preset=None):
+    """Every table of `runs` as text; with `preset`, its methods alone, and also its parts that have no run yet."""
+    pairs, methods = list(dict.fromkeys(zip(runs.dataset, runs.recipe))), METHODS
+    if preset is not None:
+        wanted = runs_of(preset)
+        pairs = list(dict.fromkeys(run[:2] for run in wanted))
+        methods = [method for method in METHODS if method in {run[2] for run in wanted}]
+    parts = []
+    for dataset, recipe in pairs:
+        settings = ", ".join(f"{name} {value}" for name, value in RECIPES.get(recipe, {"settings": "unknown"}).items())
+        parts.append(f"{dataset}, recipe {recipe}: {settings}\n{table(runs, dataset, recipe, methods).to_string()}")
+    return "\n\n".join(parts)
+
+
+def save(out, preset, folder, root=None):
+    """Keep what is small: PRESET.csv (`collect`), PRESET.json (provenance), the record of every run in
+    PRESET-runs.tar.xz (`logs`; unpacked, it is a folder that the grid can go on in), and some losses of each data set.
+
+    The losses, kept where the preset compares Step-E, are those of standard training with seed 0: a .npz with `losses`
+    float16 (epochs, SAMPLES), `labels` and `clean_labels` int16 (SAMPLES,), `index` int32 (SAMPLES,) in the recipe's
+    training set. `out`: the grid's folder; `root` as for `load`. Raises ValueError, before anything is written, if
+    no finished run of the preset is in `out`.
+    """
+    wanted = runs_of(preset)
+    if not out.is_dir() or not any(grid_run(run).path(out).exists() for run in wanted):
+        raise ValueError(f"out is {str(out)!r}, but must be the folder of a grid with finished runs of {preset!r}.")
+    folder = check_folder("folder", folder)
+    runs, records = collect(out, preset), _records(out, preset)
+    with written_beside(folder / f"{preset}.csv") as partial:
+        runs.round(6).to_csv(partial, index=False)
+    with written_beside(folder / f"{preset}-runs.tar.xz") as partial, tarfile.open(partial, "w:xz") as archive:
+        for path, _ in records:  # nothing but names and contents: the same runs make the same archive
+            content = path.read_bytes()
+            member = tarfile.TarInfo(path.name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    kept = {
+        "command": f"stepe-lite table --preset {preset}",
+        "finished": f"{len(records)} of {len(wanted)} runs",
+        "recipes": {name: RECIPES[name] for name in PRESETS[preset]["recipes"]},
+        "seeds": PRESETS[preset]["seeds"],
+        "first": min(record["date"] for _, record in records),
+        "last": max(record["date"] for _, record in records),
+        **{part: _distinct(record[part] for _, record in records) for part in ("versions", "device", "commit")},
+    }
+    with written_beside(folder / f"{preset}.json") as partial:
+        partial.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    for run in wanted:
+        path = grid_run(run).path(out, ".npz")
+        if run[2:] == ("standard", 0) and "Step-E" in {run[2] for run in wanted} and path.exists():
+            _save_losses(
+                folder / f"{preset}_{run[0]}_{run[1]}.npz", grid_run(run, root).arrange()["data"], History.load(path)
+            )
+
+
+def _save_losses(path, data, history):
+    index = torch.randperm(len(data), generator=generator_for("kept losses", 0))[:SAMPLES].sort().values
+    arrays = {
+        "losses": history.losses[:, index].numpy().astype(np.float16),
+        "labels": data.labels[index].numpy().astype(np.int16),
+        "clean_labels": data.clean_labels[index].numpy().astype(np.int16),
+        "index": index.numpy().astype(np.int32),
+    }
+    with written_beside(path) as partial, open(partial, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _distinct(values):
+    found = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found

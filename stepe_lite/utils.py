@@ -1,0 +1,164 @@
+"""What every module needs: one sentence for a bad argument, seeds that do not meet, files that are whole or not there."""
+
+import difflib
+import math
+import numbers
+import os
+import re
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+# Arguments: each check returns the value, or raises ValueError (OSError for a folder) before any work starts.
+
+
+def check_choice(name, value, allowed):
+    """`value`, which must be one of `allowed`; the sentence offers the closest match."""
+    allowed = list(allowed)
+    if any(value is a or (value == a and not isinstance(value, bool) and not isinstance(a, bool)) for a in allowed):
+        return value
+    typed, known = str(value).lower(), {str(a).lower(): a for a in allowed}
+    close = [a for a in known if typed and a.startswith(typed)] or difflib.get_close_matches(
+        typed, known, n=1, cutoff=0.4
+    )
+    hint = f" Did you mean {known[close[0]]!r}?" if close else ""
+    raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, allowed))}.{hint}")
+
+
+def check_flag(name, value):
+    """`value`, which must be True or False: neither 1 nor "no" is either."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}, but must be True or False.")
+    return value
+
+
+def check_fraction(name, value):
+    """`value` as a float in [0, 1)."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value < 1:
+        raise ValueError(f"{name} is {value!r}, but must be a number from 0 up to (not including) 1.")
+    return float(value)
+
+
+def check_whole(name, value, least=0, most=None):
+    """`value` as an int in [least, most]."""
+    ok = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not ok or value < least or (most is not None and value > most):
+        limit = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} is {value!r}, but must be a whole number, {limit}.")
+    return int(value)
+
+
+def check_positive(name, value, zero_ok=False):
+    """`value` as a finite float above 0 (or at least 0)."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not real or value < 0 or (value == 0 and not zero_ok):
+        raise ValueError(f"{name} is {value!r}, but must be a finite number {'of at least' if zero_ok else 'above'} 0.")
+    return float(value)
+
+
+def check_folder(name, path):
+    """`path` as a Path to a folder that exists now and can be written to."""
+    path = expand(name, path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        reason = error.strerror or error
+        raise type(error)(f"{name} is {str(path)!r}, but must be a folder that can be written to ({reason}).") from None
+    return path
+
+
+def expand(name, path):
+    """`path` as a Path, with ~ filled in."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # ~ of nobody: an unknown user, or neither $HOME nor an entry for this one
+        raise ValueError(f"{name} is {str(path)!r}, but must be a path: {error}") from None
+
+
+# Seeds. Without a stream for each purpose, `data.with_noise(model, seed=0).split_validation(0.1, seed=0)` would draw the
+# same random order twice, and hold out exactly those samples that it has just mislabeled.
+
+
+def seed_for(purpose, seed, *more):
+    """A 32-bit seed that depends on `purpose` (text) and on the whole numbers `seed`, `more`."""
+    entropy = [check_whole("seed", seed), *more, zlib.crc32(purpose.encode())]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+
+def generator_for(purpose, seed):
+    """A torch.Generator on the CPU, seeded by `seed_for`."""
+    return torch.Generator().manual_seed(seed_for(purpose, seed))
+
+
+# Files. A partial file has a name that nobody can foretell and that says whose it is, so that it is cleared away when
+# that process was killed.
+
+
+@contextmanager
+def written_beside(path):
+    """Give an empty file in the folder of `path`; rename it to `path` when the block ends well, else remove it."""
+    path = expand("path", path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}.")
+    partial = _partial(path, f"{path.stem}", path.suffix)  # writers look at the suffix
+    try:
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        if path.exists():
+            partial.chmod(path.stat().st_mode & 0o777)
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_beside(path):
+    """Give a new folder beside `path`; rename it to `path` when the block ends well, else remove it.
+
+    Raises FileExistsError if there is something at `path` already.
+    """
+    path = expand("path", path)
+    if path.exists():
+        raise FileExistsError(f"{str(path)!r} exists already, and nothing is overwritten: choose another name.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _partial(path, path.name, "")
+    partial.mkdir()
+    try:
+        yield partial
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(path, stem, suffix):
+    """A new name beside `path` for its unfinished self; what killed processes left of the same one is removed."""
+    host = re.sub(r"\W", "", socket.gethostname())
+    for old in path.parent.glob(f".{_literal(stem)}.*.partial{_literal(suffix)}"):
+        if (of := re.search(r"\.(\w*)-(\d+)-[0-9a-f]{8}\.partial", old.name)) and _is_over(old, of, host):
+            shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink(missing_ok=True)
+    return path.with_name(f".{stem}.{host}-{os.getpid()}-{secrets.token_hex(4)}.partial{suffix}")
+
+
+def _literal(text):
+    return re.sub(r"([*?[])", r"[\1]", text)  # to glob
+
+
+def _is_over(old, of, host):
+    try:
+        if of[1] != host:
+            return time.time() - old.lstat().st_mtime > 86_400  # another machine's process: nobody here can ask
+        os.kill(int(of[2]), 0)
+    except (ProcessLookupError, FileNotFoundError):
+        return True
+    except OSError:  # alive, and somebody else's
+        return False
+    return False
