@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from .learner import Images, in_parts
+from .utils import BadInput
 
 
 def precision_recall(excluded, is_mislabeled):
@@ -70,7 +71,7 @@ def sample_table(data, history):
     """
     _check_same_samples(data, history)
     if len(history.losses) == 0:
-        raise ValueError("history has no finished epoch, so there is nothing to tell of any sample.")
+        raise BadInput("history has no finished epoch, so there is nothing to tell of any sample.")
     excluded, names = history.excluded.numpy(), np.asarray(data.classes)
     before = np.vstack([np.zeros_like(excluded[:1]), excluded[:-1]])  # nobody is excluded before the first epoch
     table = {"given": names[data.labels]}
@@ -136,7 +137,7 @@ def detection_curves(scores, is_mislabeled):
 
     wrong = np.asarray(is_mislabeled)
     if wrong.all() or not wrong.any():
-        raise ValueError("is_mislabeled is the same for all samples, but both kinds are needed to tell them apart.")
+        raise BadInput("is_mislabeled is the same for all samples, but both kinds are needed to tell them apart.")
     rows, curves = {}, {}
     for name, score in scores.items():
         score = np.asarray(score)
@@ -172,10 +173,10 @@ def _as_mask(data, excluded):
     excluded = torch.as_tensor(excluded)
     if excluded.dtype != torch.bool or excluded.shape != (len(data),):
         shape = f"{excluded.dtype} {tuple(excluded.shape)}"
-        raise ValueError(f"excluded is {shape}, but must be bool ({len(data)},), such as history.excluded[-1].")
+        raise BadInput(f"excluded is {shape}, but must be bool ({len(data)},), such as history.excluded[-1].")
     return excluded
 
 
 def _check_same_samples(data, history):
     if history.losses.shape[1] != len(data):
-        raise ValueError(f"history is of {history.losses.shape[1]} samples, but data has {len(data)}.")
+        raise BadInput(f"history is of {history.losses.shape[1]} samples, but data has {len(data)}.")

@@ -1,61 +1,52 @@
-"""The command `stepe-lite` (also `python -m stepe_lite`)."""
+"""The command `stepe-lite` (also `python -m stepe_lite`). What a command needs is imported when it runs."""
 
+import signal
 import sys
 from pathlib import Path
 
 import click
 
-from . import (
-    __version__,
-    course,
-    datasets,
-    experiments,
-    files,
-    grid,
-    inventory,
-    models,
-    noise,
-    presets,
-    results,
-    schedules,
-)
-from .learner import OPTIMIZERS
-from .training import TrainingDiverged
-from .utils import check_choice, check_folder, check_fraction, check_whole
-
-NOISE = {
-    "none": None,
-    "symmetric": noise.symmetric,
-    "pair_flip": noise.pair_flip,
-    "instance_dependent": noise.instance_dependent,
-    **{f"cifar10n-{kind}": kind for kind in ("aggre", "random1", "random2", "random3", "worse")},
-}
-RULES = {
-    "standard": "standard",
-    "loss-truncation": "loss truncation",
-    "loss-truncation-warmup": "loss truncation, warm-up",
-    "self-paced": "self-paced",
-    "one-shot": "one-shot",
-    "step-e": "Step-E",
-    "random": "random exclusion",
-    "oracle-removal": "oracle by removal",
-    "oracle-clean": "oracle by clean labels",
-}
+from . import __version__
 
 
 class _Commands(click.Group):
     """Turns the package's own errors into one line on stderr: exit status 2 for what was typed, 1 for the rest."""
 
     def invoke(self, ctx):
+        def stop(number, frame):
+            raise SystemExit(128 + number)  # so that locks are released and helpers ended, as after Ctrl-C
+
+        signal.signal(signal.SIGTERM, stop)
         try:
             return super().invoke(ctx)
-        except (OSError, TrainingDiverged, files.DamagedData) as error:
-            raise click.ClickException(str(error)) from error
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
         except KeyboardInterrupt:
             click.echo("\nInterrupted; nothing was left half-written.", err=True)
             sys.exit(130)
+        except BrokenPipeError:  # the reader, `head` say, has seen enough
+            sys.stdout = None
+            sys.exit(141)
+        except Exception as error:
+            from .training import TrainingDiverged
+            from .utils import BadInput
+
+            if isinstance(error, BadInput):
+                raise click.UsageError(str(error)) from error
+            if isinstance(error, OSError | TrainingDiverged):
+                raise click.ClickException(str(error)) from error
+            raise  # a fault of the program: its traceback is what is needed
+
+
+class _Listing(click.Command):
+    """A command whose help ends with the names that its options take."""
+
+    def format_epilog(self, ctx, formatter):
+        from . import models, schedules
+        from .experiments import METHODS
+
+        methods = [method.option for method in METHODS.values()]
+        lists = {"--rule": [*methods, "all"], "--model": models.names(), "--schedule": schedules.names()}
+        with formatter.section("Names"):
+            formatter.write_dl([(option, ", ".join(names)) for option, names in lists.items()])
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -80,6 +71,8 @@ def run(notebooks, parameters, out, html, save):
 
     NOTEBOOKS are paths, names or numbers ("03"); without any, the whole course runs on its embedded data.
     """
+    from . import course
+
     chosen = {name: course.value_of(value) for name, value in parameters}
     report = course.run(notebooks, chosen, out, html=html, save=save, progress=sys.stderr.isatty())
     for entry in report["notebooks"]:
@@ -88,23 +81,26 @@ def run(notebooks, parameters, out, html, save):
         click.echo(f"{mark} {entry['name']}  {entry['seconds']:.1f} s, {held} of {len(entry['claims'])} claims hold")
         if not entry["ok"]:
             click.echo(f"    {entry['error']}")
-    click.echo(f"Executed notebooks and report.json are in {Path(out).resolve()}")
+    click.echo(f"Executed notebooks and report.json are in {Path(out).expanduser().resolve()}")
     if not all(entry["ok"] for entry in report["notebooks"]):
         sys.exit(1)
 
 
-@main.command()
+@main.command(cls=_Listing)
 @click.argument("data", default="digits")
 @click.option("--root", help="Folder with the data files.")
 @click.option("--subset", type=int, help="Train on so many random samples only.")
-@click.option("--noise", "noise_name", default="none", show_default=True, help=f"Noise to add: {', '.join(NOISE)}.")
-@click.option("--rate", type=float, default=0.4, show_default=True, help="Noise rate, own class excluded.")
-@click.option("--rule", "chosen", multiple=True, default=["step-e"], show_default=True,
-              help=f"Method, may be repeated: {', '.join(RULES)}, or all.")  # fmt: skip
-@click.option("--model", default="mlp", show_default=True, help=f"Network: {', '.join(models.names())}.")
 @click.option(
-    "--schedule", default="linear", show_default=True, help=f"Shape of the ramp: {', '.join(schedules.names())}."
+    "--noise",
+    "kind",
+    default="none",
+    show_default=True,
+    help="Noise to add: symmetric, pair_flip, instance_dependent, or cifar10n-… (measured by people).",
 )
+@click.option("--rate", type=float, help="Noise rate, own class excluded. Default: 0.4.")
+@click.option("--rule", "rules", multiple=True, default=["step-e"], show_default=True, help="Method, may be repeated.")
+@click.option("--model", default="mlp", show_default=True, help="Network.")
+@click.option("--schedule", default="linear", show_default=True, help="Shape of the ramp.")
 @click.option("--warmup", type=int, default=5, show_default=True, help="Epochs before any exclusion.")
 @click.option("--ramp", type=int, default=15, show_default=True, help="Epochs from no exclusion to the final fraction.")
 @click.option("--final", type=float, help="Final excluded fraction. Default: the true noise rate, a privilege.")
@@ -113,98 +109,201 @@ def run(notebooks, parameters, out, html, save):
 @click.option("--steps", type=int, help="Optimiser steps, in place of epochs.")
 @click.option("--batch-size", type=int, help="Largest batch. Default: 128, or n where that is less.")
 @click.option("--lr", type=float, help="Learning rate. Default: 0.05 for sgd, 0.001 for adam.")
-@click.option("--optimizer", default="sgd", show_default=True, help=f"One of {', '.join(OPTIMIZERS)}.")
-@click.option("--augment", is_flag=True, help="Random shift and flip.")
+@click.option("--optimizer", default="sgd", show_default=True, help="sgd or adam.")
+@click.option(
+    "--augment",
+    type=click.Choice(["none", "flip", "crop"]),
+    default="none",
+    show_default=True,
+    help="Random flip, or shift and flip.",
+)
 @click.option(
     "--rescore-every", type=int, default=1, show_default=True, help="Epochs between two scorings of the excluded."
 )
 @click.option("--device", default="auto", show_default=True)
+@click.option("--threads", type=int, help="Threads on a CPU, see learner.Settings.")
+@click.option("--precision", default="auto", show_default=True, help="auto, float32 or bfloat16.")
 @click.option("--out", help="Folder for histories, checkpoints and table.csv; the same command goes on from them.")
-@click.pass_context
-def train(ctx, data, root, subset, noise_name, rate, chosen, schedule, warmup, ramp, final, seeds, out, **settings):
+def train(data, root, subset, kind, rate, rules, schedule, warmup, ramp, final, seeds, out, augment, **settings):
     """Train one method, or several, on one data set over several seeds and print the table."""
-    for each in chosen:
-        check_choice("--rule", each, [*RULES, "all"])
+    from . import datasets, experiments, models, schedules
+    from .experiments.plan import MAIN
+    from .utils import check_choice, check_folder, check_whole, written_beside
+
+    options = {method.option: name for name, method in experiments.METHODS.items()}
+    for each in rules:
+        check_choice("--rule", each, [*options, "all"])
+    chosen = [name for option, name in options.items() if option in rules or ("all" in rules and name in MAIN)]
     check_whole("--seeds", seeds, least=1)
     models.check_name(settings["model"])
-    check_fraction("rate", rate)
-    if noise_name == "none" and ctx.get_parameter_source("rate") != click.core.ParameterSource.DEFAULT:
-        raise click.UsageError(f"--rate {rate:g} is given without --noise; choose one of {', '.join(list(NOISE)[1:])}.")
-    if (
-        isinstance(NOISE.get(noise_name), str)
-        and ctx.get_parameter_source("rate") != click.core.ParameterSource.DEFAULT
-    ):
-        raise click.UsageError(f"--rate {rate:g} is given, but --noise {noise_name} has its own measured rate.")
-    model = _noise_model(noise_name, rate)
+    model, noise = settings.pop("model"), _noise_model(kind, rate)
+    settings = {name: value for name, value in settings.items() if value is not None}
+    settings["augment"] = {"none": False, "flip": "flip", "crop": True}[augment]
     whole = datasets.load(data, root)
     whole = whole if subset is None else whole.subset(subset, seed=0)
-    noisy = whole if model is None else whole.with_noise(model, seed=0)
+    make_data = (lambda seed: whole) if noise is None else (lambda seed: whole.with_noise(noise, seed))
+    noisy = make_data(0)
     if final is None:
         final = round(noisy.noise_rate, 4)
         click.echo(
             f"final = {final:g}, the true noise rate (seed 0): a privilege that practice does not have (see --final)."
         )
-    too_long = settings["steps"] is None and warmup >= (settings["epochs"] or 60)
-    if {"step-e", "all"} & set(chosen) and (final == 0 or too_long):
+    too_long = "steps" not in settings and warmup >= settings.get("epochs", 60)
+    if "Step-E" in chosen and (final == 0 or too_long):
         click.echo("Step-E will exclude nobody: final is 0, or the warm-up is as long as the training.", err=True)
-    shape = _schedule(schedule, warmup, ramp, final)
-
-    def make_methods(data, seed):
-        found = experiments.methods(data, shape, seed)
-        return {method: found[method] for rule, method in RULES.items() if rule in chosen or "all" in chosen}
-
-    make_data = (lambda seed: whole) if model is None else (lambda seed: whole.with_noise(model, seed))
+    elif "Step-E" in chosen and "steps" not in settings and warmup + ramp >= settings.get("epochs", 60):
+        click.echo("Step-E will never reach its final fraction: the ramp is not over when the training is.", err=True)
+    make = getattr(schedules, check_choice("--schedule", schedule, schedules.names()))
+    shape = make(final, warmup) if schedule == "constant" else make(warmup, ramp, final)
     if out is not None:
-        check_folder("--out", out)
+        out = check_folder("--out", out)
     runs = experiments.compare(
-        make_data, make_methods, range(seeds), folder=out, progress=sys.stderr.isatty(), **settings
-    )
+        make_data, lambda data, seed: experiments.methods(data, shape, seed, chosen, settings), range(seeds), model,
+        out=out, progress=sys.stderr.isatty(), **settings,
+    )  # fmt: skip
     if out is not None:
-        runs.to_csv(Path(out) / "table.csv", index=False)
-    click.echo(f"{noisy!r}\n{settings['model']}, {shape}, seeds 0 to {seeds - 1}, mean ± standard deviation in %")
+        with written_beside(out / "table.csv") as partial:
+            runs.to_csv(partial, index=False)
+    click.echo(f"{noisy!r}\n{model}, {shape}, seeds 0 to {seeds - 1}, mean ± standard deviation in %")
     click.echo(experiments.summary(runs).to_string())
 
 
-def _noise_model(name, rate):
-    made = NOISE[check_choice("--noise", name, NOISE)]
-    if isinstance(made, str):
-        return noise.asymmetric(noise.cifar10n(made), name)
-    return made(rate) if made else None
+def _noise_model(kind, rate):
+    from . import noise
+    from .utils import BadInput, check_choice
 
-
-def _schedule(shape, warmup, ramp, final):
-    make = getattr(schedules, check_choice("--schedule", shape, schedules.names()))
-    return make(final, warmup) if shape == "constant" else make(warmup, ramp, final)
+    made = {name: getattr(noise, name) for name in ("symmetric", "pair_flip", "instance_dependent")}
+    human = {f"cifar10n-{name}": name for name in ("aggre", "random1", "random2", "random3", "worse")}
+    check_choice("--noise", kind, ["none", *made, *human])
+    if rate is not None and kind not in made:
+        why = f"--noise {kind} has its own measured rate" if kind in human else f"no --noise: choose {', '.join(made)}"
+        raise BadInput(f"--rate {rate:g} is given, but {why}.")
+    if kind in human:
+        return noise.asymmetric(noise.cifar10n(human[kind]), kind)
+    return made[kind](0.4 if rate is None else rate) if kind in made else None
 
 
 @main.command()
-@click.option("--preset", help=f"Which grid: {', '.join(presets.PRESETS)}.")
+@click.option("--preset", help="Which grid: smoke, cpu, calibrate, paper or gpu.")
 @click.option("--out", help="Folder of the grid; what is finished there is not run again. Default: runs/PRESET.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Processes; more may join from another shell.")
 @click.option("--root", help="Folder with the data files.")
-@click.option("--show", help="Run nothing: print the table of this folder, or of a .csv that --save wrote.")
+@click.option(
+    "--show",
+    is_flag=False,
+    flag_value="",
+    metavar="[PATH]",
+    help="Run nothing: print the table of this folder or .csv; without one, all that the course has recorded.",
+)
 @click.option("--save", is_flag=True, help="Keep the results in the course's folder notebooks/results.")
 def table(preset, out, jobs, root, show, save):
     """The paper's comparison on human label noise: run or continue a grid of experiments, and print its table.
 
-    smoke takes minutes, cpu some hours on two cores; calibrate (which settings give the paper's level?) and paper
-    need a GPU.
+    On two cores smoke takes minutes, cpu some hours, paper (ResNet-18 on all images) a weekend; gpu, the same with the
+    CIFAR stem, wants a GPU. calibrate compares recipes by standard training and the clean-label oracle alone.
     """
-    if preset is None and (show is None or save):
-        raise click.UsageError(f"--preset is missing; choose one of {', '.join(presets.PRESETS)}.")
-    out = Path(show or out or f"runs/{preset}")
-    failed = []
-    if show is None:
-        failed = grid.run(presets.runs_of(preset), out, jobs=jobs, root=root, progress=sys.stderr.isatty())
+    from . import course, experiments
+    from .utils import BadInput, check_choice
+
     if preset is not None:
-        check_choice("preset", preset, presets.PRESETS)
-    click.echo(results.text(results.collect(out), preset))
-    if save:
-        results.save(out, preset, course.folder() / "results", root)
-    for name in failed:
-        click.echo(f"✗ {name} failed, see {out / name}.error.json", err=True)
+        check_choice("--preset", preset, experiments.PRESETS)
+    if preset is None and (show is None or save):
+        raise BadInput(f"--preset is missing; choose one of {', '.join(experiments.PRESETS)}.")
+    results = course.folder() / "results"
+    if show == "":
+        recorded = [name for name in experiments.PRESETS if preset in (None, name)]
+        paths = [results / f"{name}.csv" for name in recorded if (results / f"{name}.csv").exists()]
+        for path in paths:
+            click.echo(f"{path.stem}, recorded by: stepe-lite table --preset {path.stem}\n")
+            click.echo(experiments.text(experiments.collect(path), path.stem) + "\n")
+        return
+    out, failed = Path(show or out or f"runs/{preset}").expanduser(), {}
+    if show is None:
+        runs = [experiments.grid_run(run, root) for run in experiments.runs_of(preset)]
+        for run in {tuple(run.about["run"][:1]): run for run in runs}.values():
+            run.arrange()  # is the data there?
+        experiments.make(runs, out, jobs=jobs, progress=sys.stderr.isatty())
+        failed = experiments.failures(runs, out)
+    for name, reason in failed.items():
+        click.echo(f"✗ {name} failed: {reason}", err=True)
+    if len(failed) < len(experiments.runs_of(preset) if show is None else [0]):
+        click.echo(experiments.text(experiments.collect(out, preset if show is None else None), preset))
+        if save:
+            experiments.save(out, preset, results, root)
     sys.exit(1 if failed else 0)
 
 
-main.add_command(inventory.data)
-main.add_command(inventory.doctor)
+@main.command()
+@click.argument("name", required=False)
+@click.option("--download", is_flag=True, help="Fetch what is missing.")
+@click.option("--root", help="Folder with the data files, searched first and downloaded to.")
+def data(name, download, root):
+    """List the data sets, or verify NAME file by file, or download it."""
+    from . import datasets, files
+    from .utils import check_choice
+
+    if name is None:
+        for each in datasets.names():
+            click.echo(f"{each:18} {_where(each, root)}")
+        return
+    check_choice("data set", name, datasets.names())
+    if name == "digits":
+        click.echo("digits is embedded in scikit-learn: nothing to download.")
+        return
+    place = files.find(name, root, download)
+    for path, state in files.check(place, name).items():
+        click.echo(f"{state:8} {place / path}")
+    click.echo(repr(datasets.load(name, place)))
+
+
+def _where(name, root):
+    from . import files
+
+    if name == "digits":
+        return "embedded"
+    try:
+        return str(files.find(name, root))
+    except files.MissingData:
+        return f"missing: stepe-lite data {name} --download"
+    except (files.DamagedData, ImportError) as error:
+        return str(error)
+
+
+@main.command()
+@click.option("--root", help="Folder with the data files.")
+def doctor(root):
+    """Show Python, packages, device and data, and the command that mends what is missing."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, requires, version
+
+    from packaging.requirements import Requirement
+
+    click.echo(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    broken = []
+    try:
+        needs = requires("stepe_lite")
+    except PackageNotFoundError:
+        click.echo("✗ stepe_lite is not installed. Mend with: python -m pip install -e .")
+        sys.exit(1)
+    for text in needs:
+        need = Requirement(text)
+        if need.marker and not need.marker.evaluate():
+            continue
+        try:
+            found = version(need.name)
+        except PackageNotFoundError:
+            found = "missing"
+        ok = found != "missing" and need.specifier.contains(found, prereleases=True)
+        broken += [] if ok else [str(need)]
+        click.echo(f"{'✓' if ok else '✗'} {need.name} {found}{'' if ok else f' (needed: {need.specifier})'}")
+    import torch
+
+    from . import datasets
+
+    click.echo(f"device: {torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu, no CUDA GPU'}")
+    for each in datasets.names():
+        click.echo(f"data {each}: {_where(each, root)}")
+    if broken:
+        quoted = " ".join(f'"{need}"' for need in broken)
+        click.echo(f"Mend with: {sys.executable} -m pip install {quoted}")
+        sys.exit(1)

@@ -9,7 +9,7 @@ import torch
 
 from . import folders
 from .noise import NoiseModel, transition_matrix
-from .utils import check_fraction, check_whole, generator_for
+from .utils import BadInput, check_fraction, check_whole, generator_for
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,35 +36,35 @@ class Dataset:
 
     def __post_init__(self):
         if len(self.classes) < 2:
-            raise ValueError(f"classes has {len(self.classes)} name(s), but at least 2 are needed.")
+            raise BadInput(f"classes has {len(self.classes)} name(s), but at least 2 are needed.")
         known = () if self.clean_labels is None else ("clean_labels",)
         for name in ("images", "labels", "test_images", "test_labels", *known):
             if not isinstance(getattr(self, name), torch.Tensor):
                 kind = type(getattr(self, name)).__name__
-                raise ValueError(f"{name} is a {kind}, but must be a tensor; Dataset.from_arrays takes arrays.")
+                raise BadInput(f"{name} is a {kind}, but must be a tensor; Dataset.from_arrays takes arrays.")
         for name, images in (("images", self.images), ("test_images", self.test_images)):
             _check_images(name, images)
         if self.test_images.shape[1:] != self.images.shape[1:]:
             ours, theirs = tuple(self.images.shape[1:]), tuple(self.test_images.shape[1:])
-            raise ValueError(f"test_images are {theirs} each, but must be {ours} as the training images are.")
+            raise BadInput(f"test_images are {theirs} each, but must be {ours} as the training images are.")
         self._check_labels("labels", self.labels, len(self.images))
         self._check_labels("test_labels", self.test_labels, len(self.test_images))
         if self.clean_labels is not None:
             self._check_labels("clean_labels", self.clean_labels, len(self.images))
         empty = (torch.bincount(self.labels, minlength=len(self.classes)) == 0).nonzero().flatten().tolist()
         if empty:
-            raise ValueError(
+            raise BadInput(
                 f"labels has no samples of class {self.classes[empty[0]]!r} ({empty[0]}): every class needs one."
             )
 
     def _check_labels(self, name, labels, n):
         if labels.dtype != torch.int64:
-            raise ValueError(f"{name} is {labels.dtype}, but must be whole numbers (int64), one class index a sample.")
+            raise BadInput(f"{name} is {labels.dtype}, but must be whole numbers (int64), one class index a sample.")
         if labels.shape != (n,):
-            raise ValueError(f"{name} has shape {tuple(labels.shape)}, but must be ({n},): one label an image.")
+            raise BadInput(f"{name} has shape {tuple(labels.shape)}, but must be ({n},): one label an image.")
         if n and not 0 <= labels.min() <= labels.max() < len(self.classes):
             low, high = labels.min().item(), labels.max().item()
-            raise ValueError(f"{name} goes from {low} to {high}, but must lie from 0 to {len(self.classes) - 1}.")
+            raise BadInput(f"{name} goes from {low} to {high}, but must lie from 0 to {len(self.classes) - 1}.")
 
     def __len__(self):
         return len(self.labels)
@@ -97,9 +97,9 @@ class Dataset:
         """
         without_rate = getattr(model, "__module__", "") == NoiseModel.__module__ and not isinstance(model, NoiseModel)
         if not callable(model) or without_rate:
-            raise ValueError(f"model is {model!r}, but must be a noise model such as noise.symmetric(0.4).")
+            raise BadInput(f"model is {model!r}, but must be a noise model such as noise.symmetric(0.4).")
         if self.clean_labels is not None and self.is_mislabeled.any():
-            raise ValueError(f"{self.name} has {self.noise_rate:.1%} wrong labels already: call .cleaned() first.")
+            raise BadInput(f"{self.name} has {self.noise_rate:.1%} wrong labels already: call .cleaned() first.")
         noisy = model(self.labels, self.images, len(self.classes), generator_for("noise", seed))
         self._check_labels("the noisy labels", noisy, len(self))
         return self._changed(labels=noisy, clean_labels=self.labels, name=f"{self.name}+{model!r}")
@@ -142,9 +142,7 @@ class Dataset:
 
     def _known_clean_labels(self):
         if self.clean_labels is None:
-            raise ValueError(
-                f"the clean labels of {self.name} are unknown, so it cannot be said which labels are wrong."
-            )
+            raise BadInput(f"the clean labels of {self.name} are unknown, so it cannot be said which labels are wrong.")
         return self.clean_labels
 
     @classmethod
@@ -157,7 +155,7 @@ class Dataset:
         """
         images, labels = _images(images), _labels("labels", labels)
         if (test_images is None) != (test_labels is None):
-            raise ValueError("test_images and test_labels belong together, but only one of them was given.")
+            raise BadInput("test_images and test_labels belong together, but only one of them was given.")
         if classes is None:
             classes = [str(c) for c in range(max(2, int(labels.max()) + 1 if len(labels) else 0))]
         return cls(
@@ -182,18 +180,18 @@ class Dataset:
         if test is not None:
             test_images, test_labels, test_classes = folders.read(test, tuple(images.shape[-2:]))
             if test_classes != classes:
-                raise ValueError(f"test has the classes {test_classes}, but must have those of path, {classes}.")
+                raise BadInput(f"test has the classes {test_classes}, but must have those of path, {classes}.")
         return cls(images, labels, None, test_images, test_labels, tuple(classes), Path(path).name)
 
 
 def _check_images(name, images):
     if images.dtype != torch.uint8:
-        raise ValueError(f"{name} is {images.dtype}, but must be uint8 with values from 0 to 255.")
+        raise BadInput(f"{name} is {images.dtype}, but must be uint8 with values from 0 to 255.")
     if images.ndim != 4 or images.shape[1] == 0:
         hint = " (channels last? permute them)" if images.ndim == 4 else ""
-        raise ValueError(f"{name} has shape {tuple(images.shape)}, but must be (n, channels, height, width){hint}.")
+        raise BadInput(f"{name} has shape {tuple(images.shape)}, but must be (n, channels, height, width){hint}.")
     if images.shape[1] > 4 >= images.shape[3]:
-        raise ValueError(
+        raise BadInput(
             f"{name} has shape {tuple(images.shape)}: it must be (n, channels, height, width), so permute it."
         )
 
@@ -202,16 +200,16 @@ def _images(images):
     try:
         return images if isinstance(images, torch.Tensor) else torch.as_tensor(np.array(images))  # yours stay yours
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"images is a {type(images).__name__}, but must be an array (n, c, h, w) of uint8.") from None
+        raise BadInput(f"images is a {type(images).__name__}, but must be an array (n, c, h, w) of uint8.") from None
 
 
 def _labels(name, labels):
     try:
         labels = torch.as_tensor(labels.copy() if isinstance(labels, np.ndarray) else labels)
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(
+        raise BadInput(
             f"{name} must be whole numbers, one class index a sample, but it holds text or objects."
         ) from None
     if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise ValueError(f"{name} is {labels.dtype}, but must be whole numbers, one class index a sample.")
+        raise BadInput(f"{name} is {labels.dtype}, but must be whole numbers, one class index a sample.")
     return labels.long()

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from .utils import check_choice, check_whole, folder_beside
+from .utils import BadInput, check_choice, check_whole, folder_beside
 
 
 def read(path, size=None):
@@ -27,10 +27,10 @@ def read(path, size=None):
         try:
             images.append(transform(folder.loader(Path(folder.root, file))))
         except OSError as error:  # Pillow's UnidentifiedImageError is one
-            raise ValueError(f"path has an image that cannot be read: {file!r} ({error}).") from error
+            raise BadInput(f"path has an image that cannot be read: {file!r} ({error}).") from error
     if len({image.shape for image in images}) > 1:
         shapes = sorted({f"{image.shape[2]}×{image.shape[1]}" for image in images})
-        raise ValueError(
+        raise BadInput(
             f"size is None, but the images come in {len(shapes)} sizes ({', '.join(shapes[:3])}): pass size=32, say."
         )
     return torch.stack(images), torch.tensor(folder.targets), folder.classes
@@ -75,7 +75,7 @@ def copy(source, destination, labels):
     """
     source, destination = Path(source).expanduser(), Path(destination).expanduser()
     if destination.resolve().is_relative_to(source.resolve()):
-        raise ValueError(f"destination is {str(destination)!r}, which lies in source; choose a folder beside it.")
+        raise BadInput(f"destination is {str(destination)!r}, which lies in source; choose a folder beside it.")
     places = _places(image_files(source), labels)
     with folder_beside(destination) as partial:
         for old, new in places.items():
@@ -90,7 +90,7 @@ def _places(files, labels):
     """
     strange = set(labels) - set(files)
     if strange:
-        raise ValueError(f"source has no image {min(strange)!r}, which labels names.")
+        raise BadInput(f"source has no image {min(strange)!r}, which labels names.")
     classes = sorted({_class_of(file) for file in files})
     for label in set(labels.values()) - {None}:
         check_choice("label", label, classes)
@@ -107,7 +107,7 @@ def _places(files, labels):
         taken.add(place.casefold())
     empty = set(classes) - {_class_of(place) for place in places.values()}
     if empty:
-        raise ValueError(f"class {min(empty)!r} would be left without images: keep one, or drop the class by hand.")
+        raise BadInput(f"class {min(empty)!r} would be left without images: keep one, or drop the class by hand.")
     return places
 
 

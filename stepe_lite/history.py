@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .utils import check_folder, expand, written_beside
+from .utils import BadInput, check_folder, expand, written_beside
 
 COLUMNS = (
     "train_loss", "test_accuracy", "validation_accuracy", "excluded_fraction", "precision", "recall",
@@ -68,11 +68,11 @@ class History:
                 log, config = json.loads(str(file["log"])), json.loads(str(file["config"]))
             log = pd.DataFrame(log, columns=COLUMNS).rename_axis("epoch")
             if not (losses.shape == weights.shape == (len(log), losses.shape[1]) and {"rule", "data"} <= set(config)):
-                raise ValueError("its parts do not fit together")
+                raise BadInput("its parts do not fit together")
         except FileNotFoundError:
             raise
         except Exception as error:  # a damaged zip file raises half a dozen unrelated types
-            raise ValueError(f"path is {str(path)!r}, which is not a whole file written by History.save.") from error
+            raise BadInput(f"path is {str(path)!r}, which is not a whole file written by History.save.") from error
         return cls(losses, weights, log, config)
 
 
@@ -116,7 +116,7 @@ def identity(name, thing):
         return f"dict({', '.join(f'{key!r}: {identity(name, each)}' for key, each in thing.items())})"
     if thing is None or type(thing) in (bool, int, float, str):
         return repr(thing)
-    raise ValueError(
+    raise BadInput(
         f"checkpoint needs a {name} that can be told from every other, a dataclass of numbers such as StepE(…) or "
         f"losses.cross_entropy, not {printed(thing)}."
     )
@@ -126,7 +126,7 @@ def identity(name, thing):
 _STARTS = weakref.WeakKeyDictionary()
 
 
-class StaleCheckpoint(ValueError):
+class StaleCheckpoint(BadInput):
     """The checkpoint is damaged, or of another configuration."""
 
 
@@ -137,7 +137,7 @@ class Checkpoint:
         self.path = expand("checkpoint", path)
         self.config = config | {"rule identity": identity("rule", rule), "loss identity": identity("loss", loss)}
         if self.path.is_dir():
-            raise ValueError(f"checkpoint is {str(self.path)!r}, which is a folder, but must be a file.")
+            raise BadInput(f"checkpoint is {str(self.path)!r}, which is a folder, but must be a file.")
         check_folder("the folder of checkpoint", self.path.parent)
 
     def write(self, state):
@@ -161,7 +161,7 @@ class Checkpoint:
         content = self.path.read_bytes()
         try:
             if hashlib.sha256(content[32:]).digest() != content[:32]:
-                raise ValueError("its checksum is wrong")
+                raise BadInput("its checksum is wrong")
             state = torch.load(io.BytesIO(content[32:]), map_location=device, weights_only=True)
             theirs = state["config"]
         except Exception as error:  # a damaged file raises half a dozen unrelated types

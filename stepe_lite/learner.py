@@ -1,4 +1,4 @@
-"""A network that learns from indices: its settings, its images, its device; one training step, one scoring, one test."""
+"""A network that learns from indices: settings, images, device; one training step, one scoring, one test."""
 
 import copy
 import math
@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 
 from . import losses, models
-from .utils import check_choice, check_fraction, check_positive, check_whole, seed_for
+from .utils import BadInput, check_choice, check_fraction, check_positive, check_whole, seed_for
 
 # fused: one call for all weights, which small networks feel.
 OPTIMIZERS = {
@@ -69,7 +69,7 @@ class Settings:
         check_choice("precision", self.precision, ("auto", "float32", "bfloat16"))
         check_choice("augment", self.augment, AUGMENTATIONS)
         if self.epochs is not None and self.steps is not None:
-            raise ValueError(f"epochs is {self.epochs} and steps is {self.steps}, but only one of them can be given.")
+            raise BadInput(f"epochs is {self.epochs} and steps is {self.steps}, but only one of them can be given.")
         for name in ("epochs", "steps", "batch_size", "threads", "rescore_every"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), least=1)
@@ -121,7 +121,7 @@ def find_device(name):
         torch.ones(1, device=device).item()  # "meta" has no numbers
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f'device is {name!r}, which cannot be used here: {reason}. Try "auto" or "cpu".') from None
+        raise BadInput(f'device is {name!r}, which cannot be used here: {reason}. Try "auto" or "cpu".') from None
     return device
 
 
@@ -206,22 +206,22 @@ class Learner:
     def _check_network(self, classes):
         """Raise ValueError unless the network can learn, takes the images and gives a logit for each class."""
         if not any(parameter.requires_grad for parameter in self.net.parameters()):
-            raise ValueError("model has no weights that can be trained: there are none, or all are frozen.")
+            raise BadInput("model has no weights that can be trained: there are none, or all are frozen.")
         two = torch.arange(min(2, len(self.images)), device=self.device)
         try:
             shape = tuple(in_parts(self.net, lambda part: self._forward(self.images[part]), two, 2).shape)
         except (RuntimeError, TypeError, AttributeError, ValueError) as error:
             size = tuple(self.images.pixels.shape[1:])
-            raise ValueError(f"model cannot take these images of {size}: {str(error).splitlines()[0]}.") from error
+            raise BadInput(f"model cannot take these images of {size}: {str(error).splitlines()[0]}.") from error
         if len(shape) != 2 or shape[1] < classes:
-            raise ValueError(
+            raise BadInput(
                 f"model gives {shape} for {len(two)} images, but must give a logit for each of {classes} classes."
             )
         if self.settings.batch_size < 3:  # an odd number of samples then has a batch of one
             try:
                 copy.deepcopy(self.net).train()(self.images[two[:1]])
             except ValueError as error:
-                raise ValueError(
+                raise BadInput(
                     f"batch_size is {self.settings.batch_size}, but must be at least 3 for this network: its BatchNorm "
                     "cannot train on a batch of one sample."
                 ) from error

@@ -17,7 +17,7 @@ import math
 import torch
 from torch.utils.data import Sampler
 
-from .utils import check_whole
+from .utils import BadInput, check_whole
 
 
 class Ledger:
@@ -41,7 +41,7 @@ class Ledger:
     def __init__(self, n, rule, *, rescore_every=1, device="cpu"):
         self.n = check_whole("n", n, least=1)
         if not callable(rule) or isinstance(rule, type):
-            raise ValueError(f"rule is {rule!r}, but must be a rule such as StepE(schedules.linear(5, 15, 0.4)).")
+            raise BadInput(f"rule is {rule!r}, but must be a rule such as StepE(schedules.linear(5, 15, 0.4)).")
         self.rule = rule
         self.rescore_every = check_whole("rescore_every", rescore_every, least=1)
         self._latest = torch.full((self.n,), torch.nan, device=device)
@@ -92,15 +92,15 @@ class Ledger:
         """
         index, loss = torch.as_tensor(index), torch.as_tensor(loss)
         if loss.shape != index.shape or loss.ndim != 1:
-            raise ValueError(
+            raise BadInput(
                 f"loss has shape {tuple(loss.shape)} for {tuple(index.shape)} indices, but must be "
                 'one loss a sample: use reduction="none".'
             )
         if index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
-            raise ValueError(f"index is {index.dtype}, but must be whole numbers, the places of the samples.")
+            raise BadInput(f"index is {index.dtype}, but must be whole numbers, the places of the samples.")
         if index.device.type == "cpu" and len(index) and not 0 <= index.min() <= index.max() < self.n:
             low, high = index.min().item(), index.max().item()
-            raise ValueError(f"index goes from {low} to {high}, but must lie from 0 to {self.n - 1}.")
+            raise BadInput(f"index goes from {low} to {high}, but must lie from 0 to {self.n - 1}.")
         index = index.to(self._latest.device, torch.int64)
         # index_copy_ rather than [index] =: on a GPU, where looking at the index would wait, it refuses −1 as well.
         self._latest.index_copy_(0, index, loss.detach().to(self._latest))
@@ -118,7 +118,7 @@ class Ledger:
         """
         unseen = 0 if last else int((~self._seen & (self.weights > 0)).sum())
         if unseen:
-            raise ValueError(
+            raise BadInput(
                 f"{unseen} of {self.n} samples have no loss at the end of epoch {self.epoch}: record(i, loss) every "
                 "batch, and let none be dropped (batches(size) makes nearly equal ones)."
             )
@@ -141,7 +141,7 @@ class Ledger:
     def load_state_dict(self, state):
         """Go on where `state_dict()` was taken. Raises ValueError if that was a ledger of another size."""
         if state["losses"].shape[1] != self.n:
-            raise ValueError(f"state is of {state['losses'].shape[1]} samples, but this ledger has {self.n}.")
+            raise BadInput(f"state is of {state['losses'].shape[1]} samples, but this ledger has {self.n}.")
         self._latest, self._seen = state["latest"].to(self._latest), state["seen"].to(self._seen)
         self._losses, self._weights = (_Rows(self._latest, state[name]) for name in ("losses", "weights"))
         self.weights = self._ask_the_rule()
@@ -149,11 +149,11 @@ class Ledger:
     def _ask_the_rule(self):
         weights = torch.as_tensor(self.rule(self.losses, self.epoch), dtype=torch.float32, device=self._latest.device)
         if weights.shape != (self.n,):
-            raise ValueError(f"the rule gave weights of shape {tuple(weights.shape)}, but must give ({self.n},).")
+            raise BadInput(f"the rule gave weights of shape {tuple(weights.shape)}, but must give ({self.n},).")
         if not ((weights >= 0) & (weights <= 1)).all():
-            raise ValueError("the rule gave weights outside [0, 1].")
+            raise BadInput("the rule gave weights outside [0, 1].")
         if not weights.any():
-            raise ValueError(f"the rule keeps no samples at epoch {self.epoch}, but at least one must be kept.")
+            raise BadInput(f"the rule keeps no samples at epoch {self.epoch}, but at least one must be kept.")
         return weights
 
 

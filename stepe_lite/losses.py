@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch.nn.functional as F
 
-from .utils import check_fraction, check_positive
+from .utils import BadInput, check_fraction, check_positive
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class GeneralizedCrossEntropy:
 
     def __post_init__(self):
         if check_positive("q", self.q) > 1:
-            raise ValueError(f"q is {self.q!r}, but must be a number above 0 and at most 1.")
+            raise BadInput(f"q is {self.q!r}, but must be a number above 0 and at most 1.")
 
     def __call__(self, logits, labels):
         log_p = -F.cross_entropy(logits, labels, reduction="none")
@@ -74,5 +74,5 @@ class NormalizedPlusReverse:
 def check(loss):
     """Return `loss` if it can be called, or raise ValueError."""
     if not callable(loss) or isinstance(loss, type):
-        raise ValueError(f"loss is {loss!r}, but must be a function such as losses.cross_entropy.")
+        raise BadInput(f"loss is {loss!r}, but must be a function such as losses.cross_entropy.")
     return loss

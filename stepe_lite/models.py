@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .utils import check_choice
+from .utils import BadInput, check_choice
 
 
 def mlp(classes=10, shape=(1, 8, 8), hidden=256):
@@ -31,7 +31,7 @@ def small_cnn(classes=10, shape=(3, 32, 32), width=32):
     10,000 images of CIFAR-10N worse its training loss was 1.23, with the hidden layer 0.01.
     """
     if min(shape[1:]) < 8:
-        raise ValueError(f"shape is {tuple(shape)}, but small_cnn halves an image three times: at least 8 × 8 pixels.")
+        raise BadInput(f"shape is {tuple(shape)}, but small_cnn halves an image three times: at least 8 × 8 pixels.")
     channels, positions = [shape[0], width, 2 * width, 4 * width], [min(4, side // 8) for side in shape[1:]]
     layers = [
         layer

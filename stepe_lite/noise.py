@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from .utils import check_choice, check_fraction, check_whole
+from .utils import BadInput, check_choice, check_fraction, check_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +62,14 @@ def asymmetric(matrix, name=None):
     """
     matrix = torch.as_tensor(np.asarray(matrix), dtype=torch.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"matrix has shape {tuple(matrix.shape)}, but must be square (k, k).")
+        raise BadInput(f"matrix has shape {tuple(matrix.shape)}, but must be square (k, k).")
     if not (matrix >= 0).all() or not torch.allclose(matrix.sum(1), torch.ones(len(matrix), dtype=matrix.dtype)):
-        raise ValueError("matrix must have entries of at least 0 and rows that sum to 1.")
+        raise BadInput("matrix must have entries of at least 0 and rows that sum to 1.")
     matrix = matrix / matrix.sum(1, keepdim=True)  # exactly 1, or a large class is dealt one sample too many
 
     def flip(labels, images, k, generator):
         if k != len(matrix):
-            raise ValueError(f"matrix is for {len(matrix)} classes, but the data set has {k}.")
+            raise BadInput(f"matrix is for {len(matrix)} classes, but the data set has {k}.")
         given = labels.clone()
         for clean in range(k):
             members = (labels == clean).nonzero().squeeze(1)
@@ -122,9 +122,9 @@ def transition_matrix(clean, given, k):
     check_whole("k", k, least=1)
     for name, labels in (("clean", clean), ("given", given)):
         if labels.shape != clean.shape or labels.ndim != 1:
-            raise ValueError(f"{name} has shape {tuple(labels.shape)}, but must be (n,) with the n of clean.")
+            raise BadInput(f"{name} has shape {tuple(labels.shape)}, but must be (n,) with the n of clean.")
         if labels.is_floating_point() or (len(labels) and not 0 <= labels.min() <= labels.max() < k):
-            raise ValueError(f"{name} must hold whole numbers from 0 to {k - 1}.")
+            raise BadInput(f"{name} must hold whole numbers from 0 to {k - 1}.")
     counts = torch.bincount(clean.long() * k + given.long(), minlength=k * k).reshape(k, k).double()
     return counts / counts.sum(1, keepdim=True)
 

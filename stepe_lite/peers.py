@@ -15,7 +15,7 @@ from .ranking import exclude_highest
 from .rules import Everything, StepE, as_losses, check_schedule
 from .schedules import linear
 from .training import Measure, check_arguments, check_keeps_some, describe, fit, takes_settings
-from .utils import check_whole, seed_for
+from .utils import BadInput, check_whole, seed_for
 
 
 def loss_mixture(losses):
@@ -32,7 +32,7 @@ def loss_mixture(losses):
 
     losses = torch.as_tensor(losses, dtype=torch.float32).cpu()
     if losses.ndim != 1 or len(losses) < 2 or not torch.isfinite(losses).all():
-        raise ValueError(f"losses has shape {tuple(losses.shape)}, but must be (n,), finite, with n at least 2.")
+        raise BadInput(f"losses has shape {tuple(losses.shape)}, but must be (n,), finite, with n at least 2.")
     low, high = losses.min(), losses.max()
     if low == high:
         return 0.0, torch.zeros(len(losses))
@@ -56,7 +56,7 @@ def estimate_fraction(data, model, *, warmup, seed=0, **settings):
     - after a warm-up too short for the classes to be learned: after 1 epoch it says 0.5 to 0.8, whatever the noise.
     """
     if "epochs" in settings:
-        raise ValueError("epochs is given, but the training takes `warmup` epochs.")
+        raise BadInput("epochs is given, but the training takes `warmup` epochs.")
     settings = {"progress": False, **settings, "epochs": check_whole("warmup", warmup, least=1), "seed": seed}
     return loss_mixture(fit(data, model, Everything(), **settings).losses[-1])[0]
 
@@ -99,10 +99,10 @@ def co_teaching(data, model, schedule, *, progress=True, **settings):
     from tqdm.auto import tqdm
 
     if isinstance(model, torch.nn.Module):
-        raise ValueError("model is a network, but co-teaching needs two: pass a name, or a function that makes one.")
+        raise BadInput("model is a network, but co-teaching needs two: pass a name, or a function that makes one.")
     settings = Settings(**settings)
     if settings.steps is not None or settings.average is not None:
-        raise ValueError("steps and average are not there for co-teaching: pass epochs.")
+        raise BadInput("steps and average are not there for co-teaching: pass epochs.")
     check_schedule(schedule)
     check_arguments(data)
     first, second = Learner(data, model, settings), Learner(data, model, settings, purpose="second model")
@@ -182,7 +182,7 @@ def _folds(labels, folds, seed):
     check_whole("folds", folds, least=2)
     fewest = int(torch.bincount(labels).min())
     if fewest < folds:
-        raise ValueError(f"folds is {folds}, but a class has only {fewest} sample(s), and each fold needs one.")
+        raise BadInput(f"folds is {folds}, but a class has only {fewest} sample(s), and each fold needs one.")
     deal = StratifiedKFold(folds, shuffle=True, random_state=seed_for("folds", seed))
     for train, held_out in deal.split(labels, labels):
         yield torch.as_tensor(train), torch.as_tensor(held_out)

@@ -6,7 +6,7 @@ as the highest. Everything here works on tensors of any device and keeps no stat
 
 import torch
 
-from .utils import check_fraction
+from .utils import BadInput, check_fraction
 
 
 def exclude_highest(scores, fraction):
@@ -16,7 +16,7 @@ def exclude_highest(scores, fraction):
     """
     n, m = len(scores), round(check_fraction("fraction", fraction) * len(scores))
     if m >= n:
-        raise ValueError(f"fraction is {fraction:g}, which would exclude all {n} samples; choose a smaller one.")
+        raise BadInput(f"fraction is {fraction:g}, which would exclude all {n} samples; choose a smaller one.")
     weights = torch.ones(n, device=scores.device)
     # torch sorts NaN above every number, and a stable sort keeps equal losses in the order of their index.
     weights[torch.sort(scores, descending=True, stable=True).indices[:m]] = 0

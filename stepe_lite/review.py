@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from . import analysis, folders
-from .utils import check_choice, written_beside
+from .utils import BadInput, check_choice, written_beside
 
 _NUMBERS = ["confidence_given", "confidence_suggested", "last_loss", "mean_loss"]
 
@@ -31,10 +31,10 @@ def suspicious(data, history, files=None):
     Raises ValueError if `history` is of other data, or has no model because it was loaded from a file.
     """
     if history.model is None:
-        raise ValueError("history has no model, so no label can be suggested: History.load does not bring it back.")
+        raise BadInput("history has no model, so no label can be suggested: History.load does not bring it back.")
     samples = analysis.sample_table(data, history)
     if files is not None and len(files) != len(data):
-        raise ValueError(f"files has {len(files)} names, but there are {len(data)} samples.")
+        raise BadInput(f"files has {len(files)} names, but there are {len(data)} samples.")
     probabilities = analysis.logits(history.model, data.images, like=data.images).softmax(1).double()
     confidence, suggested = probabilities.max(1)
     table = pd.DataFrame({
@@ -126,7 +126,7 @@ class Review:
         missing = {"sample", "given", "suggested", *_NUMBERS, "times_excluded", "decision", "label", "turn"} - {*table}
         if missing:
             hint = " Are there semicolons between the columns? They must be commas." if ";" in table.columns[0] else ""
-            raise ValueError(
+            raise BadInput(
                 f"path is {str(path)!r}, which is no table of Review.to_csv: no column {min(missing)!r}.{hint}"
             )
         number = {name: lambda text: float(text or "nan") for name in _NUMBERS}
@@ -134,7 +134,7 @@ class Review:
         table = table.assign(**{name: table[name].map(read) for name, read in number.items()}).set_index("sample")
         if table.index.has_duplicates:
             twice = table.index[table.index.duplicated()][0]
-            raise ValueError(f"path is {str(path)!r}, which has sample {twice} more than once.")
+            raise BadInput(f"path is {str(path)!r}, which has sample {twice} more than once.")
         review = cls(table.drop(columns=["decision", "label", "turn"]), tuple(classes))
         for row in table[table.decision != ""].sort_values("turn", kind="stable").itertuples():
             name = f"sample {row.Index} in {str(path)!r}: "
@@ -142,15 +142,13 @@ class Review:
                 review.drop(row.Index)
                 continue
             if row.decision == "keep" and row.label not in ("", row.given):
-                raise ValueError(f"{name}decision is 'keep', but label is {row.label!r}, not {row.given!r}: relabel?")
+                raise BadInput(f"{name}decision is 'keep', but label is {row.label!r}, not {row.given!r}: relabel?")
             label = row.given if row.decision == "keep" else row.label
             review.relabel(row.Index, check_choice(f"{name}label", label, classes))
         if files is not None:
             for sample, file in review.table.get("file", pd.Series(dtype=str)).items():
                 if sample >= len(files) or files[sample] != file:
-                    raise ValueError(
-                        f"path is {str(path)!r}, a review of other files: {file!r} is not sample {sample}."
-                    )
+                    raise BadInput(f"path is {str(path)!r}, a review of other files: {file!r} is not sample {sample}.")
         return review
 
     def cleaned(self, data):
@@ -161,7 +159,7 @@ class Review:
         labels, kept = data.labels.clone(), torch.ones(len(data), dtype=torch.bool)
         for sample, label in self.decisions.items():
             if sample >= len(data) or data.classes[data.labels[sample]] != self._given(sample):
-                raise ValueError(f"data is {data!r}, where sample {sample} is another than in the reviewed table.")
+                raise BadInput(f"data is {data!r}, where sample {sample} is another than in the reviewed table.")
             kept[sample] = label is not None
             labels[sample] = data.labels[sample] if label is None else data.classes.index(label)
         clean = None if data.clean_labels is None else data.clean_labels[kept]
@@ -174,10 +172,10 @@ class Review:
         Raises ValueError if the table has no column `file`, or what `folders.copy` raises.
         """
         if "file" not in self.table:
-            raise ValueError('the table has no column "file": pass files=folders.image_files(folder) to suspicious.')
+            raise BadInput('the table has no column "file": pass files=folders.image_files(folder) to suspicious.')
         folders.copy(source, destination, {self.table.file[i]: label for i, label in self.decisions.items()})
 
     def _given(self, sample):
         if sample not in self.table.index:
-            raise ValueError(f"sample is {sample!r}, which is not in the table of {len(self.table)} rows.")
+            raise BadInput(f"sample is {sample!r}, which is not in the table of {len(self.table)} rows.")
         return self.table.given[sample]

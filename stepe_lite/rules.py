@@ -20,7 +20,7 @@ import torch
 
 from .ranking import exclude_highest, moving_average, soft_weights
 from .schedules import Schedule, constant
-from .utils import check_fraction, check_positive, check_whole, generator_for
+from .utils import BadInput, check_fraction, check_positive, check_whole, generator_for
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class StepE:
         check_fraction("momentum", self.momentum)
         if not isinstance(self.per_class, bool):
             if not hasattr(self.per_class, "__len__") or isinstance(self.per_class, str):
-                raise ValueError(f"per_class is {self.per_class!r}, but must be True, False or the given labels (n,).")
+                raise BadInput(f"per_class is {self.per_class!r}, but must be True, False or the given labels (n,).")
             object.__setattr__(self, "per_class", torch.as_tensor(self.per_class).clone())
 
     def for_labels(self, labels):
@@ -68,7 +68,7 @@ class StepE:
 
     def __call__(self, losses, epoch):
         if self.per_class is True:
-            raise ValueError("per_class is True, but this rule does not know the labels: pass per_class=labels.")
+            raise BadInput("per_class is True, but this rule does not know the labels: pass per_class=labels.")
         losses = as_losses(losses)
         fraction = self.schedule(epoch)
         if len(losses) == 0 or fraction == 0:
@@ -77,7 +77,7 @@ class StepE:
         if self.per_class is False:
             return self._weights(scores, fraction)
         if self.per_class.shape != scores.shape:
-            raise ValueError(f"per_class has {len(self.per_class)} labels, but there are {len(scores)} losses.")
+            raise BadInput(f"per_class has {len(self.per_class)} labels, but there are {len(scores)} losses.")
         weights = torch.empty_like(scores)
         labels = self.per_class.to(scores.device)
         for label in labels.unique():
@@ -134,7 +134,7 @@ class SelfPaced:
 
     def __post_init__(self):
         if not isinstance(self.schedule, Schedule):
-            raise ValueError(f"schedule is {self.schedule!r}, but must be made by schedules.linear, .cosine, …")
+            raise BadInput(f"schedule is {self.schedule!r}, but must be made by schedules.linear, .cosine, …")
 
     def __call__(self, losses, epoch):
         losses = as_losses(losses)
@@ -203,17 +203,17 @@ class KeepOnly:
         try:
             mask = torch.as_tensor(self.mask)
         except (TypeError, ValueError, RuntimeError):
-            raise ValueError(f"mask is {self.mask!r}, but must be a bool vector (n,).") from None
+            raise BadInput(f"mask is {self.mask!r}, but must be a bool vector (n,).") from None
         if mask.dtype != torch.bool or mask.ndim != 1:
-            raise ValueError(f"mask is {mask.dtype} {tuple(mask.shape)}, but must be a bool vector (n,).")
+            raise BadInput(f"mask is {mask.dtype} {tuple(mask.shape)}, but must be a bool vector (n,).")
         if not mask.any():
-            raise ValueError("mask keeps no samples, but at least one must be kept.")
+            raise BadInput("mask keeps no samples, but at least one must be kept.")
         object.__setattr__(self, "mask", mask.clone())  # a rule does not change when yours does
 
     def __call__(self, losses, epoch):
         losses = as_losses(losses)
         if losses.shape[1] != len(self.mask):
-            raise ValueError(f"mask has {len(self.mask)} entries, but there are {losses.shape[1]} samples.")
+            raise BadInput(f"mask has {len(self.mask)} entries, but there are {losses.shape[1]} samples.")
         return self.mask.to(losses.device, torch.float32)
 
     def __repr__(self):
@@ -224,7 +224,7 @@ def as_losses(losses):
     """`losses` as float32 (epochs_so_far, n), or ValueError."""
     losses = torch.as_tensor(losses, dtype=torch.float32)
     if losses.ndim != 2 or losses.shape[1] == 0:
-        raise ValueError(f"losses has shape {tuple(losses.shape)}, but must be (epochs_so_far, n) with n at least 1.")
+        raise BadInput(f"losses has shape {tuple(losses.shape)}, but must be (epochs_so_far, n) with n at least 1.")
     return losses
 
 
@@ -238,7 +238,7 @@ def check_schedule(schedule):
     try:
         check_fraction("schedule(0)", schedule(0))
     except TypeError:
-        raise ValueError(
+        raise BadInput(
             f"schedule is {schedule!r}, but must be a schedule such as schedules.linear(5, 15, 0.4)."
         ) from None
 

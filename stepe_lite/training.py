@@ -13,7 +13,7 @@ from .history import COLUMNS, Checkpoint, History, data_digest, network_digest, 
 from .learner import Images, Learner, Settings, isolated
 from .ledger import Ledger
 from .schedules import Schedule
-from .utils import check_fraction, seed_for
+from .utils import BadInput, check_fraction, seed_for
 
 __all__ = ["History", "Settings", "TrainingDiverged", "fit"]
 
@@ -157,9 +157,9 @@ def check_arguments(data, validation=None):
     """Raise ValueError unless `data` is a Dataset, and `validation` None or one with images of the same shape."""
     for name, given in (("data", data), ("validation", validation)):
         if not isinstance(given, Dataset) and (name == "data" or given is not None):
-            raise ValueError(f"{name} is {given!r}, but must be a Dataset, such as load('digits').")
+            raise BadInput(f"{name} is {given!r}, but must be a Dataset, such as load('digits').")
     if validation is not None and validation.images.shape[1:] != data.images.shape[1:]:
-        raise ValueError(f"validation holds images {tuple(validation.images.shape[1:])}, but data another shape.")
+        raise BadInput(f"validation holds images {tuple(validation.images.shape[1:])}, but data another shape.")
 
 
 def check_keeps_some(rule, n, epochs, what):
@@ -173,4 +173,4 @@ def check_keeps_some(rule, n, epochs, what):
         values |= {f"schedule({epoch})": schedule(epoch) for epoch in range(min(epochs, 10_000))}
     for name, value in values.items():
         if round(check_fraction(name, value) * n) >= n:
-            raise ValueError(f"{name} is {value}, which would exclude all {n} {what}; choose a smaller one.")
+            raise BadInput(f"{name} is {value}, which would exclude all {n} {what}; choose a smaller one.")

@@ -1,4 +1,4 @@
-"""What every module needs: one sentence for a bad argument, seeds that do not meet, files that are whole or not there."""
+"""What every module needs: a sentence for a bad argument, seeds that do not meet, files that are whole or absent."""
 
 import difflib
 import math
@@ -17,7 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# Arguments: each check returns the value, or raises ValueError (OSError for a folder) before any work starts.
+
+class BadInput(ValueError):
+    """Something that was passed is not allowed; the message is one sentence for whoever passed it."""
+
+
+# Arguments: each check returns the value, or raises BadInput (OSError for a folder) before any work starts.
 
 
 def check_choice(name, value, allowed):
@@ -30,20 +35,20 @@ def check_choice(name, value, allowed):
         typed, known, n=1, cutoff=0.4
     )
     hint = f" Did you mean {known[close[0]]!r}?" if close else ""
-    raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, allowed))}.{hint}")
+    raise BadInput(f"{name} is {value!r}, but must be one of {', '.join(map(repr, allowed))}.{hint}")
 
 
 def check_flag(name, value):
     """`value`, which must be True or False: neither 1 nor "no" is either."""
     if not isinstance(value, bool):
-        raise ValueError(f"{name} is {value!r}, but must be True or False.")
+        raise BadInput(f"{name} is {value!r}, but must be True or False.")
     return value
 
 
 def check_fraction(name, value):
     """`value` as a float in [0, 1)."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value < 1:
-        raise ValueError(f"{name} is {value!r}, but must be a number from 0 up to (not including) 1.")
+        raise BadInput(f"{name} is {value!r}, but must be a number from 0 up to (not including) 1.")
     return float(value)
 
 
@@ -52,7 +57,7 @@ def check_whole(name, value, least=0, most=None):
     ok = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not ok or value < least or (most is not None and value > most):
         limit = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{name} is {value!r}, but must be a whole number, {limit}.")
+        raise BadInput(f"{name} is {value!r}, but must be a whole number, {limit}.")
     return int(value)
 
 
@@ -60,7 +65,7 @@ def check_positive(name, value, zero_ok=False):
     """`value` as a finite float above 0 (or at least 0)."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
     if not real or value < 0 or (value == 0 and not zero_ok):
-        raise ValueError(f"{name} is {value!r}, but must be a finite number {'of at least' if zero_ok else 'above'} 0.")
+        raise BadInput(f"{name} is {value!r}, but must be a finite number {'of at least' if zero_ok else 'above'} 0.")
     return float(value)
 
 
@@ -81,11 +86,11 @@ def expand(name, path):
     try:
         return Path(path).expanduser()
     except RuntimeError as error:  # ~ of nobody: an unknown user, or neither $HOME nor an entry for this one
-        raise ValueError(f"{name} is {str(path)!r}, but must be a path: {error}") from None
+        raise BadInput(f"{name} is {str(path)!r}, but must be a path: {error}") from None
 
 
-# Seeds. Without a stream for each purpose, `data.with_noise(model, seed=0).split_validation(0.1, seed=0)` would draw the
-# same random order twice, and hold out exactly those samples that it has just mislabeled.
+# Seeds. Without a stream for each purpose, `data.with_noise(model, seed=0).split_validation(0.1, seed=0)` would draw
+# the same random order twice, and hold out exactly those samples that it has just mislabeled.
 
 
 def seed_for(purpose, seed, *more):

@@ -2,10 +2,9 @@
 
 import torch
 
-from .. import replay as replaying
-from .. import schedules
-from ..exercises import Wrong, call, exercise, near, recognise, tensor
+from .. import analysis, schedules
 from ..rules import OneShotFilter, SelfPaced, StepE
+from .shared import Wrong, call, exercise, near, recognise, tensor
 from .step_e import OF_THE_RAMP, misses
 
 
@@ -46,7 +45,7 @@ def replay(answer):
         if isinstance(found, (list, tuple)) and all(isinstance(row, torch.Tensor) for row in found):
             found = torch.stack(list(found)) if len({row.shape for row in found}) == 1 else found
         weights = tensor(found, losses.shape, "a row an epoch, a column a sample").float()
-        if near(weights, replaying.replay(rule, losses)):
+        if near(weights, analysis.replay(rule, losses)):
             continue
         if near(weights, torch.stack([rule(losses[: epoch + 1], epoch) for epoch in range(9)])):
             raise Wrong("Your rule sees the future: before epoch e only the rows losses[:e] are known, without row e.")
@@ -54,9 +53,9 @@ def replay(answer):
             raise Wrong("You hand over all losses at every epoch, the later ones too. Before epoch e: losses[:e].")
         if near(weights, torch.stack([rule(losses[:epoch], max(0, epoch - 1)) for epoch in range(9)])):
             raise Wrong("The losses are right, the epoch is one too small: rule(losses[:e], e).")
-        if near(weights, 1 - replaying.replay(rule, losses)):
+        if near(weights, 1 - analysis.replay(rule, losses)):
             raise Wrong("These are the excluded samples. A replay returns the weights as the rule gives them.")
-        first = (weights != replaying.replay(rule, losses)).any(1).nonzero()[0].item()
+        first = (weights != analysis.replay(rule, losses)).any(1).nonzero()[0].item()
         raise Wrong(f"For {rule} the weights of epoch {first} are not rule(losses[:{first}], {first}).")
     return "Every epoch sees what training would have seen at that time, and nothing more."
 

@@ -25,12 +25,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from .. import datasets, schedules
 from ..history import History, StaleCheckpoint
 from ..training import fit
-from ..utils import check_choice, check_folder, check_whole, written_beside
+from ..utils import BadInput, check_choice, check_folder, check_whole, written_beside
 from .plan import RECIPES, methods
 
 
@@ -49,7 +50,7 @@ class Run:
 
 def grid_run(run, root=None):
     """The `Run` of a (data set, recipe, method, seed); `root` as for `load`."""
-    dataset, recipe, method, seed = run
+    _, recipe, _, _ = run
     check_choice("recipe", recipe, RECIPES)
     about = {"run": list(run), "recipe": RECIPES[recipe]}
     return Run("_".join(map(str, run)), functools.partial(_arrange, run, root), about)
@@ -84,7 +85,7 @@ def make(runs, out=None, *, jobs=1, progress=True):
     check_whole("jobs", jobs, least=1)
     paths = [run.path(Path()) for run in runs]
     if twice := {path.stem for path in paths if paths.count(path) > 1}:
-        raise ValueError(f"runs has {min(twice)!r} more than once: every run needs a name of its own.")
+        raise BadInput(f"runs has {min(twice)!r} more than once: every run needs a name of its own.")
     if out is None:
         made = {}
         for run in tqdm(runs, unit="run", disable=not progress, leave=False):
@@ -131,9 +132,10 @@ def _check_recipe(run, out):
         return
     record, recipe = read_record(run.path(out)), run.about["recipe"]
     made = record.get("recipe") or {name: record["config"].get(name, value) for name, value in recipe.items()}
-    if made != recipe:
-        name = run.path(out).name
-        raise ValueError(f"out holds {name!r}, made with {made}, but its recipe is {recipe}: take another folder.")
+    names = [name for name in {**made, **recipe} if made.get(name) != recipe.get(name)]
+    if names:
+        different = "; ".join(f"{name} {made.get(name)!r}, not {recipe.get(name)!r}" for name in names)
+        raise BadInput(f"out holds {run.path(out).name!r}, which was made with {different}: take another folder.")
 
 
 def _help(runs, out, began):
@@ -187,7 +189,8 @@ def _make(run, out):
             history = fit(**run.arrange(), checkpoint=checkpoint, progress=False)
         history.save(run.path(out, ".npz"))
         log = {column: list(map(_or_none, values)) for column, values in history.log.to_dict("list").items()}
-        record = {"config": history.config, "result": result(arguments["data"], history), "log": log}
+        figures = {name: _or_none(value) for name, value in result(history, arguments["data"]).items()}
+        record = {"config": history.config, "result": figures, "log": log}
         # Comes last: its presence says that the run is finished.
         write_record(run.path(out), run.about | record | provenance())
     except Exception as error:  # whatever it is, the other runs go on
@@ -201,10 +204,8 @@ def _make(run, out):
     return history
 
 
-def result(data, history):
-    """The figures of one run on `data`, as a dict: see `tables.COLUMNS`; None where there is none."""
-    from sklearn.metrics import average_precision_score
-
+def result(history, data=None):
+    """The figures of one run, as a dict, see `tables.COLUMNS`; NaN where there is none, or where `data` is needed."""
     log = history.log
     last, precision, recall = log.iloc[-1], log.precision.iloc[-1], log.recall.iloc[-1]
     known = log.validation_accuracy.notna().any()
@@ -219,9 +220,14 @@ def result(data, history):
         **{name: log[name].sum().item() for name in ("backward_samples", "forward_samples", "steps", "seconds")},
         "seconds_per_epoch": log.seconds.mean(),
     }
-    if data.clean_labels is not None and data.is_mislabeled.any():
-        found["average_precision"] = average_precision_score(data.is_mislabeled.numpy(), history.losses[-1].numpy())
-    return {name: _or_none(value) for name, value in found.items()}
+    found["average_precision"] = math.nan
+    if data is not None and data.clean_labels is not None and data.is_mislabeled.any():
+        from sklearn.metrics import average_precision_score
+
+        wrong = data.is_mislabeled.numpy()
+        never_seen_first = np.nan_to_num(history.losses[-1].numpy(), nan=np.finfo("float32").max)
+        found["average_precision"] = average_precision_score(wrong, never_seen_first)
+    return found
 
 
 def _or_none(value):
@@ -230,7 +236,6 @@ def _or_none(value):
 
 def provenance():
     """Versions, machine, commit and date: what a recorded result needs to be believed."""
-    import numpy
     import torchvision
 
     cuda = torch.cuda.is_available()
@@ -239,7 +244,7 @@ def provenance():
             "python": platform.python_version(),
             "torch": str(torch.__version__),
             "torchvision": torchvision.__version__,
-            "numpy": numpy.__version__,
+            "numpy": np.__version__,
         },
         "device": torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU, one thread a run",
         "commit": _commit(),
@@ -261,9 +266,9 @@ def read_record(path):
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{str(path)!r} is no record of a run: {error}.") from error
+        raise BadInput(f"{str(path)!r} is no record of a run: {error}.") from error
     if not isinstance(record, dict) or not ({"run", "config", "result", "error"} & set(record)):
-        raise ValueError(f"{str(path)!r} is no record of a run.")
+        raise BadInput(f"{str(path)!r} is no record of a run.")
     return record
 
 

@@ -3,13 +3,15 @@
 import io
 import json
 import tarfile
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
 
-from ..history import History
-from ..utils import check_choice, check_folder, generator_for, written_beside
+from ..datasets import Dataset
+from ..history import History, data_digest, printed
+from ..utils import BadInput, check_choice, check_folder, generator_for, written_beside
 from .plan import METHODS, PAPER, PRESETS, RECIPES, runs_of
 from .runs import Run, grid_run, make, read_record, result
 
@@ -21,7 +23,7 @@ COLUMNS = (
 SAMPLES = 2_000  # whose losses are kept
 
 
-def compare(make_data, make_methods, seeds, model, *, out=None, jobs=1, progress=True, **settings):
+def compare(make_data, make_methods, seeds, model, *, out=None, progress=True, **settings):
     """Train every method once a seed, everything else alike. Returns a DataFrame with a row a run.
 
     Parameters
@@ -37,21 +39,22 @@ def compare(make_data, make_methods, seeds, model, *, out=None, jobs=1, progress
     seconds (whole run).
     """
     if not hasattr(seeds, "__iter__") or not (seeds := list(seeds)):
-        raise ValueError(f"seeds is {seeds!r}, but must be one or more seeds, such as range(5).")
-    plan, about = [], []
+        raise BadInput(f"seeds is {seeds!r}, but must be one or more seeds, such as range(5).")
+    plan = []
     for seed in seeds:
         data = make_data(seed)
-        for name, arguments in make_methods(data, seed).items():
-            arguments = {"model": model, "seed": seed} | settings | arguments
-            plan.append(Run(f"{name}_seed{seed}", lambda arguments=arguments: arguments))
-            about.append({"method": name, "seed": seed, "data": arguments["data"]})
-    made = make(plan, out, jobs=jobs, progress=progress)
-    rows = []
-    for run, said in zip(plan, about):
-        if run.name in made:
-            figures = result(said.pop("data"), made[run.name])
-            rows.append(said | {name: np.nan if value is None else value for name, value in figures.items()})
-    return pd.DataFrame(rows)
+        for name, given in make_methods(data, seed).items():
+            arguments = {"model": model, "seed": seed} | settings | given
+            recipe = {key: printed(value) for key, value in arguments.items() if not isinstance(value, Dataset)}
+            if out is not None:  # what is finished there must have been the same run
+                recipe |= {key: data_digest(value) for key, value in arguments.items() if isinstance(value, Dataset)}
+            about = {"method": name, "seed": seed, "recipe": recipe}
+            plan.append((Run(f"{name}_seed{seed}", partial(dict, arguments), about), arguments["data"]))
+    made = make([run for run, _ in plan], out, progress=progress)
+    return pd.DataFrame([
+        {"method": run.about["method"], "seed": run.about["seed"]} | result(made[run.name], data)
+        for run, data in plan if run.name in made
+    ])  # fmt: skip
 
 
 def paired_difference(runs, method, against="standard", column="accuracy_last"):
@@ -114,7 +117,7 @@ def collect(out, preset=None):
     if out.suffix == ".csv":
         runs = pd.read_csv(out)
         if missing := set(COLUMNS) - set(runs.columns):
-            raise ValueError(f"out is {str(out)!r}, which is no table of runs: no column {min(missing)!r}.")
+            raise BadInput(f"out is {str(out)!r}, which is no table of runs: no column {min(missing)!r}.")
     elif not out.is_dir():
         raise FileNotFoundError(f"out is {str(out)!r}, but must be the folder of a grid.")
     else:
@@ -124,7 +127,7 @@ def collect(out, preset=None):
         wanted = set(runs_of(preset))
         runs = runs[[tuple(run) in wanted for run in runs[list(RUN)].itertuples(index=False)]]
     if runs.empty:
-        raise ValueError(f"out is {str(out)!r}, but no finished run {'' if preset is None else 'of it '}is in it.")
+        raise BadInput(f"out is {str(out)!r}, but no finished run {'' if preset is None else 'of it '}is in it.")
     order = {method: at for at, method in enumerate(METHODS)}
     return runs.sort_values(list(RUN), key=lambda c: c.map(order) if c.name == "method" else c, kind="stable")
 
@@ -215,7 +218,7 @@ def save(out, preset, folder, root=None):
     """
     wanted = runs_of(preset)
     if not out.is_dir() or not any(grid_run(run).path(out).exists() for run in wanted):
-        raise ValueError(f"out is {str(out)!r}, but must be the folder of a grid with finished runs of {preset!r}.")
+        raise BadInput(f"out is {str(out)!r}, but must be the folder of a grid with finished runs of {preset!r}.")
     folder = check_folder("folder", folder)
     runs, records = collect(out, preset), _records(out, preset)
     with written_beside(folder / f"{preset}.csv") as partial:

@@ -1,11 +1,21 @@
 """Every picture of the course: functions that take results and return a matplotlib Axes, or a Figure of several."""
 
-from .exclusion import exclusion, schedules
 from .explorer import Explorer, explorer, settings
 from .failures import by_kind, estimates, lost_classes, sweep
 from .noise import boundaries, boundary, gallery, transition, transitions
 from .review import found, guesses, suspect, suspects
-from .runs import accuracies, curves, line, loss_by_group, loss_histograms, loss_panels, spread, validation
+from .runs import (
+    accuracies,
+    curves,
+    exclusion,
+    line,
+    loss_by_group,
+    loss_histograms,
+    loss_panels,
+    schedules,
+    spread,
+    validation,
+)  # fmt: skip
 from .samples import detection, ledger, retention, trajectories
 from .style import CLEAN, GROUPS, METHODS, MISLABELED
 

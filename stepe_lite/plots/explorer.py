@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
-from ..replay import outcome, replay
-from .style import CLEAN, METHODS, MISLABELED, new_axes, new_figure
+from ..analysis import outcome, replay
+from .style import CLEAN, MISLABELED, colour_of, new_axes, new_figure
 
 ROWS = 500  # samples drawn one by one; of more, evenly spaced ones
 
@@ -17,7 +17,7 @@ class Explorer:
     """The picture of `explorer` for many rules in turn: axes and words are drawn once, only what changes is redrawn.
 
     losses : float (epochs, n), recorded in any run; is_mislabeled : bool (n,).
-    `update(rule)` shows a rule in `figure` and puts its numbers into `table`, see `replay.outcome`; `png()` is fast.
+    `update(rule)` shows a rule in `figure` and puts its numbers into `table`, see `analysis.outcome`; `png()` is fast.
     """
 
     def __init__(self, losses, is_mislabeled):
@@ -101,7 +101,7 @@ def explorer(losses, is_mislabeled, rule):
     """What `rule` would exclude, were it asked about the recorded `losses` (epochs, n): a Figure of three pictures.
 
     Left: how many, by epoch, beside the schedule. Middle: whom; a row a sample, a soft rule in pale colours. Right:
-    precision and recall. `is_mislabeled` bool (n,). The rule is only asked, nothing is trained, see `replay`.
+    precision and recall. `is_mislabeled` bool (n,). The rule is only asked, nothing is trained, see `analysis.replay`.
     """
     return Explorer(losses, is_mislabeled).update(rule)
 
@@ -114,12 +114,12 @@ def settings(runs, setting, xlabel, levels, groups=None, ax=None):
     """
     ax = new_axes(ax, (7.5, 3.4))
     parts = {"Step-E": runs} if groups is None else dict(list(runs.groupby(groups, sort=False)))
-    for (name, part), colour, style in zip(parts.items(), (METHODS["Step-E"], "#CC79A7"), ("-", "--")):
+    for (name, part), colour, style in zip(parts.items(), (colour_of("Step-E"), "#CC79A7"), ("-", "--")):
         mean = 100 * part.groupby(setting).accuracy.mean()
         ax.plot(mean.index, mean, style, color=colour, label=f"{name} (mean)")
         ax.plot(part[setting], 100 * part.accuracy, "o", color=colour, alpha=0.5, markersize=4)
     for (name, level), style in zip(levels.items(), (":", "-.")):
-        ax.axhline(100 * level, color=METHODS[name], linestyle=style, label=name)
+        ax.axhline(100 * level, color=colour_of(name), linestyle=style, label=name)
     ax.set(xlabel=xlabel, ylabel="test accuracy at the last epoch (%)", xticks=sorted(set(runs[setting])))
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return ax

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .style import METHODS, new_axes
+from .style import colour_of, new_axes
 
 KINDS = {"symmetric": ("#000000", "o"), "pair flip": ("#CC79A7", "s"), "instance-dependent": ("#56B4E9", "^")}
 
@@ -13,7 +13,7 @@ def sweep(values, xlabel, right=None, ax=None, label="test accuracy at the last 
     All are shares, drawn in %. `right`: the setting that the truth would suggest, as a dotted line.
     """
     ax = new_axes(ax, (5, 3.2))
-    colour = METHODS["Step-E"]
+    colour = colour_of("Step-E")
     for setting, runs in values.items():
         ax.plot([100 * setting] * len(runs), 100 * np.asarray(runs), "o", color=colour, alpha=0.5, markersize=4)
     settings = [100 * setting for setting in values]
@@ -33,7 +33,7 @@ def by_kind(runs, column="accuracy_last", ax=None, label="test accuracy at the l
     kinds = list(dict.fromkeys(runs.kind))
     ax = new_axes(ax, (7, 0.5 * len(kinds) + 1.2))
     for method, of_method in runs.groupby("method", sort=False):
-        colour, rows = METHODS[method], [kinds.index(kind) for kind in of_method.kind]
+        colour, rows = colour_of(method), [kinds.index(kind) for kind in of_method.kind]
         ax.plot(100 * of_method[column], rows, "o", color=colour, alpha=0.5, markersize=5, label=method)
         means = [100 * of_method.loc[of_method.kind == kind, column].mean() for kind in kinds]
         ax.plot(means, range(len(kinds)), "|", color=colour, markersize=18)
@@ -61,9 +61,9 @@ def lost_classes(shares, classes, rare=(), ax=None):
     at, width = np.arange(len(classes)), 0.8 / len(shares)
     for i, (method, share) in enumerate(shares.items()):
         places, percent = at + (i - (len(shares) - 1) / 2) * width, 100 * np.asarray(share)
-        ax.bar(places, percent, width, color=METHODS[method], label=method)
+        ax.bar(places, percent, width, color=colour_of(method), label=method)
         for place in places[percent < 0.5]:  # a bar of height 0 looks like a bar forgotten
-            ax.annotate("0", (place, 1), ha="center", fontsize=7, color=METHODS[method])
+            ax.annotate("0", (place, 1), ha="center", fontsize=7, color=colour_of(method))
     ax.set_xticks(at, [f"{name}\n(rare)" if c in rare else name for c, name in enumerate(classes)])
     ax.set(xlabel="clean class", ylabel="rightly labelled samples\nthat are excluded (%)", ylim=(0, 102))
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .style import DASHED, GROUPS, METHODS, MISLABELED, new_axes, new_figure, whole_ticks
+from .style import DASHED, GROUPS, METHODS, MISLABELED, colour_of, new_axes, new_figure, whole_ticks
 
 
 def curves(histories, column="test_accuracy", ax=None, label="test accuracy (%)"):
@@ -10,7 +10,7 @@ def curves(histories, column="test_accuracy", ax=None, label="test accuracy (%)"
     ax = new_axes(ax)
     for name, history in histories.items():
         style, log = "--" if name in DASHED else "-", getattr(history, "log", history)
-        ax.plot(log.index + 1, 100 * log[column], style, label=name, color=METHODS.get(name))
+        ax.plot(log.index + 1, 100 * log[column], style, label=name, color=colour_of(name))
     ax.set(xlabel="epochs trained", ylabel=label)
     whole_ticks(ax)
     ax.legend(fontsize=8)
@@ -66,7 +66,10 @@ def validation(history, ax=None):
     ax = new_axes(ax)
     log, stop = history.log, history.log.validation_accuracy.argmax()
     ax.plot(
-        log.index + 1, 100 * log.test_accuracy, color=METHODS["standard"], label="test, clean labels (nobody has them)"
+        log.index + 1,
+        100 * log.test_accuracy,
+        color=colour_of("standard"),
+        label="test, clean labels (nobody has them)",
     )
     ax.plot(log.index + 1, 100 * log.validation_accuracy, "--", color=MISLABELED, label="validation, noisy labels")
     ax.axvline(stop + 1, color="gray", linestyle=":", label=f"best on validation: {stop + 1} epochs")
@@ -83,7 +86,7 @@ def accuracies(runs, column="accuracy_last", ax=None, label="test accuracy at th
     ax = new_axes(ax, (6.5, 0.36 * len(methods) + 1.1))
     for row, method in enumerate(methods):
         values = 100 * runs.loc[runs.method == method, column]
-        colour = METHODS.get(method, "#000000")
+        colour = colour_of(method)
         ax.errorbar(
             values.mean(),
             row - 0.12,
@@ -107,7 +110,7 @@ def spread(values, label="test accuracy at the last epoch (%)", ax=None):
     """One row a method, one dot a run: `values` is a dict name -> list of shares, drawn in %."""
     ax = new_axes(ax, (6, 0.4 * len(values) + 0.9))
     for row, (name, numbers) in enumerate(values.items()):
-        ax.plot([100 * number for number in numbers], [row] * len(numbers), "o", color=METHODS.get(name), alpha=0.6)
+        ax.plot([100 * number for number in numbers], [row] * len(numbers), "o", color=colour_of(name), alpha=0.6)
     ax.set(yticks=range(len(values)), yticklabels=values, xlabel=label, ylim=(len(values) - 0.5, -0.5))
     return ax
 
@@ -115,7 +118,32 @@ def spread(values, label="test accuracy at the last epoch (%)", ax=None):
 def line(values, xlabel, ylabel, ylim=(0, 102), ax=None):
     """One line through `values`, a dict x -> y."""
     ax = new_axes(ax)
-    ax.plot(list(values), list(values.values()), "o-", markersize=4, color=METHODS["standard"])
+    ax.plot(list(values), list(values.values()), "o-", markersize=4, color=colour_of("standard"))
     ax.set(xlabel=xlabel, ylabel=ylabel, ylim=ylim)
     whole_ticks(ax)
+    return ax
+
+
+def schedules(*chosen, epochs, ax=None):
+    """Excluded fraction by epoch, one line a schedule."""
+    ax = new_axes(ax)
+    for schedule, style in zip(chosen, ["-", "--", "-.", ":"] * len(chosen)):
+        at = np.linspace(0, epochs, 400)
+        ax.plot(at, [100 * schedule(epoch) for epoch in at], style, label=repr(schedule))
+    ax.set(xlabel="epoch (counted from 0)", ylabel="excluded samples (%)", ylim=(0, None))
+    ax.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
+    return ax
+
+
+def exclusion(history, ax=None):
+    """Excluded fraction, precision and recall of the exclusion by epoch, for one run with known clean labels."""
+    ax = new_axes(ax)
+    for column, style, colour in (
+        ("excluded_fraction", ":", "black"),
+        ("precision", "-", "#009E73"),
+        ("recall", "--", "#CC79A7"),
+    ):
+        ax.plot(history.log.index, 100 * history.log[column], style, color=colour, label=column.replace("_", " "))
+    ax.set(xlabel="epoch (counted from 0)", ylabel="share (%)", ylim=(0, 102))
+    ax.legend(fontsize=8)
     return ax

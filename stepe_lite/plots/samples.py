@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
 from .noise import image
-from .style import CLEAN, GROUPS, METHODS, MISLABELED, new_axes, new_figure
+from .style import CLEAN, GROUPS, MISLABELED, colour_of, new_axes, new_figure
 
 KEPT = "#eeeeee"
 OUTCOMES = ("kept", "lost"), ("missed", "caught")  # by mislabeled, then by excluded at the last epoch
@@ -81,7 +81,7 @@ def detection(curves):
     for name, curve in curves.items():
         method, _, score = name.partition(": ")
         line, width = SCORES.get(score, ("-", 1.5))
-        style = {"color": METHODS.get(method), "linestyle": line, "linewidth": width, "label": name}
+        style = {"color": colour_of(method), "linestyle": line, "linewidth": width, "label": name}
         style["alpha"] = 0.4 if width > 2 else 1
         axes[0, 0].plot(100 * curve["recall"], 100 * curve["precision"], **style)
         axes[0, 1].plot(100 * curve["false_alarms"], 100 * curve["caught"], **style)

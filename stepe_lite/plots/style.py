@@ -4,46 +4,30 @@ Two fixed colours that colour-blind readers can tell apart (Okabe & Ito): clean 
 orange, everywhere.
 """
 
+import zlib
+
 import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
+from .. import experiments
+
 CLEAN, MISLABELED = "#0072B2", "#D55E00"
 GROUPS = {"clean": CLEAN, "mislabeled": MISLABELED}
 SHADES = ["#f2f2f2", "#cfcfcf"]  # where a two-class network says 0, and 1
-# One colour a method, the same in every picture; grey for what is no rival: controls and oracles.
-METHODS = {
-    "standard": "#000000",
-    "standard, early-stopped": "#7F7F7F",
-    "standard, equal steps": "#7F7F7F",
-    "loss truncation": "#E69F00",
-    "loss truncation, warm-up": "#E69F00",
-    "self-paced": "#CC79A7",
-    "one-shot": "#56B4E9",
-    "Step-E": "#009E73",
-    "Step-E, estimated fraction": "#882255",
-    "Step-E, late start": "#882255",
-    "Step-E, half the ramp": "#009E73",
-    "Step-E, moving average": "#117733",
-    "Step-E, soft": "#999933",
-    "Step-E, per class": "#332288",
-    "Step-E, doubled": "#AA4499",
-    "Step-E, doubled, per class": "#332288",
-    "bounded loss": "#E69F00",
-    "co-teaching": "#56B4E9",
-    "random exclusion": "#7F7F7F",
-    "oracle by removal": "#7F7F7F",
-    "oracle by clean labels": "#7F7F7F",
-}
-DASHED = {
-    "loss truncation, warm-up",
-    "Step-E, half the ramp",
-    "random exclusion",
-    "oracle by removal",
-    "oracle by clean labels",
-    "standard, early-stopped",
-    "standard, equal steps",
-}
+# What notebooks compare beside the table's methods: a colour each.
+_OTHERS = {
+    "Step-E, late start": "#882255", "Step-E, doubled": "#AA4499", "Step-E, doubled, per class": "#332288",
+    "bounded loss": "#E69F00", "co-teaching": "#56B4E9",
+}  # fmt: skip
+METHODS = {name: method.colour for name, method in experiments.METHODS.items()} | _OTHERS
+DASHED = {name for name, method in experiments.METHODS.items() if method.dashed}
+
+
+def colour_of(method):
+    """The colour of a method, the same in every picture; one that a learner has named gets one by its name."""
+    own = ("#0072B2", "#AA4499", "#661100", "#44AA99")
+    return METHODS.get(method) or own[zlib.crc32(str(method).encode()) % len(own)]
 
 
 def whole_ticks(ax):

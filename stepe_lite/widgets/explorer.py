@@ -1,16 +1,17 @@
 """Design a schedule: sliders, what the rule would exclude, and a button that trains with it."""
 
+from dataclasses import asdict, replace
+
 import ipywidgets
 import pandas as pd
 
 from .. import plots, schedules
-from ..losses import cross_entropy
+from ..learner import Settings
 from ..rules import StepE
 from ..training import fit
-from ..utils import check_choice
+from ..utils import BadInput, check_choice
 
 SHAPES = [name for name in schedules.names() if name != "constant"]  # that is any shape with a ramp of 0 epochs
-SAME = ("batch_size", "lr", "weight_decay", "optimizer", "lr_schedule", "augment", "seed", "rescore_every")
 WIDE = {"description_width": "130px"}
 
 
@@ -27,7 +28,7 @@ def settings_of(rule):
 
 
 def describe(table):
-    """A `replay.outcome` in words: where the exclusion starts, where it ends, and what soft weights are then."""
+    """A `analysis.outcome` in words: where the exclusion starts, where it ends, and what soft weights are then."""
     table = table.assign(excluded=table.clean + table.mislabeled)
     if not table.excluded.any():
         return "Replayed: nobody is excluded"
@@ -57,15 +58,12 @@ class ScheduleExplorer(ipywidgets.VBox):
 
     def __init__(self, data, runs, model, rule):
         self.data, self.model, self.first = data, model, next(iter(runs.values()))
-        if self.first.config["loss"] != repr(cross_entropy):
-            raise ValueError(
-                f"the first of runs has the loss {self.first.config['loss']}, which the button cannot use."
-            )
+        self.settings = asdict(replace(Settings.from_config(self.first.config), steps=None, epochs=len(self.first.log)))
         self.board = pd.concat([_row(name, "", history) for name, history in runs.items()])
         self.drawing = plots.Explorer(self.first.losses, data.is_mislabeled)
         self._controls(rule, epochs=len(self.first.losses))
         if self.rule != rule:
-            raise ValueError(f"rule is {rule}, but the controls can only show {self.rule}.")
+            raise BadInput(f"rule is {rule}, but the controls can only show {self.rule}.")
         self.picture = ipywidgets.Image(format="png", layout={"width": "100%", "max_width": "1100px"})
         self.facts = ipywidgets.HTML()  # unlike a Label, it wraps
         self.train = ipywidgets.Button(description="Train with these settings", layout={"width": "220px"})
@@ -78,6 +76,8 @@ class ScheduleExplorer(ipywidgets.VBox):
         self._list()
 
     def _controls(self, rule, epochs):
+        if not isinstance(rule, StepE) or not isinstance(rule.schedule, schedules.Schedule):
+            raise BadInput(f"rule is {rule!r}, but must be a StepE with one of the schedules of `schedules`.")
         schedule, long = rule.schedule, {"width": "350px"}
         check_choice("the shape of rule", schedule.shape, SHAPES)
         self.shape = ipywidgets.Dropdown(options=SHAPES, value=schedule.shape, description="shape")
@@ -112,8 +112,7 @@ class ScheduleExplorer(ipywidgets.VBox):
             button.disabled, words, button.description = True, button.description, "training …"
             try:
                 rule = self.rule
-                settings = {name: self.first.config[name] for name in SAME}
-                history = fit(self.data, self.model, rule, epochs=len(self.first.losses), progress=False, **settings)
+                history = fit(self.data, self.model, rule, progress=False, **self.settings)
                 name = f"try {self.board.method.str.startswith('try').sum() + 1}"
                 self.board = pd.concat([self.board, _row(name, settings_of(rule), history)])
                 accuracy = history.log.test_accuracy.iloc[-1]

@@ -2,22 +2,20 @@
 
 import ast
 import base64
+import errno
 import hashlib
 import json
 import os
 import time
 from pathlib import Path
 
+from ..utils import BadInput, check_choice, check_folder, written_beside
 from . import claims, pages
-from .claims import ClaimBroken, claim
-from .utils import check_choice, check_folder, written_beside
-
-__all__ = ["ClaimBroken", "claim", "digest", "find", "folder", "parameters_of", "run", "value_of"]
 
 
 def folder():
     """The folder of the course's notebooks: in the repository, or beside the installed package."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parent.parent
     for candidate in (here.parent / "notebooks", here / "notebooks"):
         if candidate.is_dir():
             return candidate
@@ -60,9 +58,9 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
     paths = [find(name) for name in notebooks] or sorted(folder().glob("[0-9]*.ipynb"))
     twice = {path.name for path in paths if [other.name for other in paths].count(path.name) > 1}
     if twice:
-        raise ValueError(f"notebooks has {sorted(twice)} more than once: their executed copies would have one name.")
+        raise BadInput(f"notebooks has {sorted(twice)} more than once: their executed copies would have one name.")
     if save and parameters:
-        raise ValueError(
+        raise BadInput(
             f"save is set together with parameters {parameters}, but saved outputs belong to the notebook's own."
         )
     known = {path: parameters_of(path) for path in paths}
@@ -70,7 +68,7 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
         check_choice("parameter", name, sorted({p for of_one in known.values() for p in of_one}))
     out = check_folder("out", out)
     if any(path.resolve().parent == out.resolve() for path in paths):
-        raise ValueError(f"out is {str(out)!r}, where the notebooks themselves are; choose another folder (or save).")
+        raise BadInput(f"out is {str(out)!r}, where the notebooks themselves are; choose another folder (or save).")
 
     entries = []
     for path in paths:
@@ -103,36 +101,22 @@ def parameters_of(path):
     try:
         return papermill.inspect_notebook(str(path))
     except Exception as error:  # nbformat raises several unrelated types
-        raise ValueError(f"notebook is {str(path)!r}, which cannot be read as one: {error}.") from error
+        raise BadInput(f"notebook is {str(path)!r}, which cannot be read as one: {error}.") from error
 
 
 def _execute(path, out, parameters, progress):
     import nbformat
-    import papermill
 
-    error, before = None, os.environ.get(claims.VARIABLE)
+    before = os.environ.get(claims.VARIABLE)
     os.environ[claims.VARIABLE] = "collect"
     started = time.perf_counter()
     try:
         with written_beside(out / path.name) as partial:
-            try:
-                papermill.execute_notebook(
-                    str(path), str(partial), parameters, kernel_name="python3", cwd=str(out), log_output=False,
-                    extra_arguments=["--log-level=40"],  # silence ipykernel's warning that local kernels use TCP
-                    progress_bar={"desc": path.stem, "leave": False} if progress else False,
-                )  # fmt: skip
-            except papermill.PapermillExecutionError as failure:
-                injected = _injected(nbformat.read(partial, as_version=4).cells[: failure.cell_index])
-                at = f"cell {failure.cell_index + 1 - injected} (In [{failure.exec_count}])"
-                error = f"{at}: {failure.ename}: {failure.evalue}"
-            except Exception as failure:  # a dead kernel, say: the other notebooks still run
-                error = f"{type(failure).__name__}: {failure}"
-                if not partial.exists():
-                    nbformat.write(nbformat.read(path, as_version=4), partial)
+            error = _papermill(path, partial, parameters, out, progress)
+            executed = nbformat.read(partial, as_version=4)
     finally:
         os.environ.pop(claims.VARIABLE) if before is None else os.environ.update({claims.VARIABLE: before})
     seconds = time.perf_counter() - started
-    executed = nbformat.read(out / path.name, as_version=4)
     stated = [
         output.metadata["stepe_lite_claim"]
         for _, output in _outputs(executed)
@@ -141,6 +125,30 @@ def _execute(path, out, parameters, progress):
     error = error or _broken_claim(executed) or _widget_error(executed)
     entry = {"name": path.stem, "seconds": round(seconds, 1), "ok": error is None, "error": error, "claims": stated}
     return entry, executed
+
+
+def _papermill(path, partial, parameters, out, progress):
+    """Execute the notebook at `path` into the file `partial`; return what went wrong, or None."""
+    import nbformat
+    import papermill
+
+    try:
+        papermill.execute_notebook(
+            *(str(each).replace("{", "{{").replace("}", "}}") for each in (path, partial)),  # papermill formats paths
+            parameters, kernel_name="python3", cwd=str(out), log_output=False,
+            extra_arguments=["--log-level=40"],  # silence ipykernel's warning that local kernels use TCP
+            progress_bar={"desc": path.stem, "leave": False} if progress else False,
+        )  # fmt: skip
+    except papermill.PapermillExecutionError as failure:
+        injected = _injected(nbformat.read(partial, as_version=4).cells[: failure.cell_index])
+        at = f"cell {failure.cell_index + 1 - injected} (In [{failure.exec_count}])"
+        return f"{at}: {failure.ename}: {failure.evalue}"
+    except Exception as failure:  # a dead kernel, say: the other notebooks still run
+        if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # the copy is cut off, and the next one would be too
+        if partial.stat().st_size == 0:
+            nbformat.write(nbformat.read(path, as_version=4), partial)
+        return f"{type(failure).__name__}: {failure}"
 
 
 def _outputs(notebook):

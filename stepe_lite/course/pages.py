@@ -4,6 +4,7 @@ import base64
 import copy
 import io
 from html import escape
+from urllib.parse import quote
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 INSTEAD = "(interactive: run the notebook to use it)"
@@ -50,7 +51,7 @@ def page(notebook, title):
 def index(entries):
     """The HTML page that leads to all others; `entries` as in report.json."""
     rows = "".join(
-        f'<tr><td><a href="{e["name"]}.html">{e["name"]}</a></td><td>{e["seconds"]:.0f} s</td>'
+        f'<tr><td><a href="{quote(e["name"])}.html">{escape(e["name"])}</a></td><td>{e["seconds"]:.0f} s</td>'
         f"<td>{sum(c['holds'] for c in e['claims'])} of {len(e['claims'])}</td><td>{escape(e['error'] or '')}</td></tr>"
         for e in entries
     )

@@ -3,6 +3,8 @@
 import math
 import os
 
+from ..utils import BadInput
+
 # "collect": `run` reads the claims from the outputs, so a broken one need not stop the kernel
 VARIABLE = "STEPE_LITE_CLAIMS"
 
@@ -19,7 +21,7 @@ def claim(text, value, above=None, below=None):
     goes on.
     """
     if above is None and below is None:
-        raise ValueError(f"claim {text!r} has no band: pass above, below or both.")
+        raise BadInput(f"claim {text!r} has no band: pass above, below or both.")
     value = float(value)
     above, below = (None if limit is None else float(limit) for limit in (above, below))
     # Written so that NaN, which compares as False, breaks every claim.

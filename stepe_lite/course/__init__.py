@@ -1,0 +1,6 @@
+"""The course as a whole: running its notebooks, their claims, their pages."""
+
+from .claims import ClaimBroken, claim
+from .runner import digest, find, folder, parameters_of, run, value_of
+
+__all__ = ["ClaimBroken", "claim", "digest", "find", "folder", "parameters_of", "run", "value_of"]
