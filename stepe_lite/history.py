@@ -131,11 +131,11 @@ class StaleCheckpoint(BadInput):
 
 
 class Checkpoint:
-    """The file from which a run of `config` goes on, with all that tells this run from others."""
+    """The file from which a run goes on, with all that tells this run from others: `config`, the rule, the loss."""
 
-    def __init__(self, path, config, rule, loss):
+    def __init__(self, path, rule, loss):
         self.path = expand("checkpoint", path)
-        self.config = config | {"rule identity": identity("rule", rule), "loss identity": identity("loss", loss)}
+        self.config = {"rule identity": identity("rule", rule), "loss identity": identity("loss", loss)}
         if self.path.is_dir():
             raise BadInput(f"checkpoint is {str(self.path)!r}, which is a folder, but must be a file.")
         check_folder("the folder of checkpoint", self.path.parent)
@@ -149,13 +149,14 @@ class Checkpoint:
             # torch reads an archive without verifying its checksums, so there is one of our own.
             partial.write_bytes(hashlib.sha256(content).digest() + content)
 
-    def read(self, net, device):
+    def read(self, config, net, device):
         """The state that was written, None without a file. Raises ValueError for a damaged one, or one of another run.
 
         `net` : the network of this run, which may be one that the interrupted run has trained already.
         """
+        self.config |= config
         starts = _STARTS.setdefault(net, set())
-        starts.add(self.config["network_digest"])
+        starts.add(config["network_digest"])
         if not self.path.exists():
             return None
         content = self.path.read_bytes()

@@ -70,15 +70,15 @@ class Settings:
         check_choice("augment", self.augment, AUGMENTATIONS)
         if self.epochs is not None and self.steps is not None:
             raise BadInput(f"epochs is {self.epochs} and steps is {self.steps}, but only one of them can be given.")
-        for name in ("epochs", "steps", "batch_size", "threads", "rescore_every"):
-            if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name), least=1)
-        check_whole("seed", self.seed)
-        if self.lr is not None:
-            check_positive("lr", self.lr)
-        if self.average is not None:
-            check_fraction("average", self.average)
-        check_positive("weight_decay", self.weight_decay, zero_ok=True)
+        checks = dict.fromkeys(
+            ("epochs", "steps", "batch_size", "threads", "rescore_every"), partial(check_whole, least=1)
+        )
+        checks |= {"seed": check_whole, "lr": check_positive, "average": check_fraction}
+        checks["weight_decay"] = partial(check_positive, zero_ok=True)
+        for name, check in checks.items():
+            value = getattr(self, name)
+            if value is not None or name in ("seed", "rescore_every", "weight_decay"):
+                object.__setattr__(self, name, check(name, value))  # NumPy's numbers become Python's
         losses.check(self.loss)
 
     def complete(self, n, net_size):

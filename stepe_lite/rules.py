@@ -20,7 +20,7 @@ import torch
 
 from .ranking import exclude_highest, moving_average, soft_weights
 from .schedules import Schedule, constant
-from .utils import BadInput, check_fraction, check_positive, check_whole, generator_for
+from .utils import BadInput, check_flag, check_fraction, check_positive, check_whole, generator_for
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,7 @@ class OneShotFilter:
     def __post_init__(self):
         check_fraction("fraction", self.fraction)
         check_whole("warmup", self.warmup, least=1)
+        check_flag("restart", self.restart)
 
     @property
     def restart_epoch(self):

@@ -10,7 +10,7 @@ import torch
 from . import analysis
 from .datasets import Dataset
 from .history import COLUMNS, Checkpoint, History, data_digest, network_digest, printed
-from .learner import Images, Learner, Settings, isolated
+from .learner import Images, Learner, Settings, find_device, isolated
 from .ledger import Ledger
 from .schedules import Schedule
 from .utils import BadInput, check_fraction, seed_for
@@ -59,13 +59,13 @@ def fit(data, model, rule, *, validation=None, checkpoint=None, progress=True, *
     # Nobody knows yet how many epochs so many steps are.
     check_keeps_some(rule, len(data), 0 if settings.steps else settings.epochs or 60, "samples")
     rule = rule.for_labels(data.labels) if hasattr(rule, "for_labels") and not isinstance(rule, type) else rule
+    keeper = checkpoint and Checkpoint(checkpoint, rule, settings.loss)
+    ledger = Ledger(len(data), rule, rescore_every=settings.rescore_every, device=find_device(settings.device))
     learner = Learner(data, model, settings)
     settings = learner.settings
-    ledger = Ledger(len(data), rule, rescore_every=settings.rescore_every, device=learner.device)
     log, config = [], describe(data, model, learner, printed(rule))
     config["validation_digest"] = validation and data_digest(validation)
-    keeper = checkpoint and Checkpoint(checkpoint, config, rule, settings.loss)
-    if keeper and (state := keeper.read(learner.net, learner.device)):
+    if keeper and (state := keeper.read(config, learner.net, learner.device)):
         learner.load_state_dict(state["learner"])
         ledger.load_state_dict(state["ledger"])
         log = state["log"]

@@ -8,6 +8,7 @@ import pytest
 
 from stepe_lite import (
     Everything,
+    KeepOnly,
     LossTruncation,
     OneShotFilter,
     RandomExclusion,
@@ -29,7 +30,9 @@ def make_data(seed):
 
 
 def two_methods(data, seed):
-    return {"standard": (data, Everything()), "Step-E": (data, StepE(SCHEDULE))}
+    return {
+        name: {"data": data, "rule": rule} for name, rule in (("standard", Everything()), ("Step-E", StepE(SCHEDULE)))
+    }
 
 
 def compare(seeds=(0, 1), make_methods=two_methods, **settings):
@@ -50,12 +53,16 @@ def test_methods_are_those_that_the_course_compares():
 
 def test_methods_have_the_fraction_and_the_warm_up_of_the_schedule():
     data, schedule = make_data(0), schedules.linear(warmup=3, ramp=5, final=0.3)
-    rules = {name: rule for name, (_, rule) in experiments.methods(data, schedule, seed=7).items()}
-    rules |= {name: rule for name, (_, rule) in experiments.variants(data, schedule).items()}
-    for oracle in ("oracle by removal", "oracle by clean labels"):
-        del rules[oracle]  # see below
+    found = experiments.methods(data, schedule, 7, experiments.METHODS)
+    assert list(found) == list(experiments.METHODS)
+    rules = {name: arguments["rule"] for name, arguments in found.items()}
+    del rules["oracle by removal"]  # see below
     assert rules == {
         "standard": Everything(),
+        "standard, early-stopped": Everything(),
+        "standard, averaged weights": Everything(),
+        "standard, equal steps": Everything(),
+        "oracle by clean labels": Everything(),
         "loss truncation": LossTruncation(0.3),
         "loss truncation, warm-up": LossTruncation(0.3, warmup=3),
         "self-paced": SelfPaced(schedule),
@@ -75,10 +82,29 @@ def test_methods_has_no_oracle_where_the_clean_labels_are_unknown():
     assert not any("oracle" in name for name in experiments.methods(unknown, SCHEDULE))
 
 
+def test_some_methods_are_more_than_a_rule():
+    data, settings = make_data(0), {"epochs": 5, "batch_size": 60}
+    found = experiments.methods(data, SCHEDULE, 0, experiments.METHODS, settings)
+    early = found["standard, early-stopped"]
+    assert len(early["validation"]) == 20 and len(early["data"]) == 180 and early["epochs"] == 5
+    # 200, 200, 120, 120, 120 samples in batches of at most 60
+    assert (found["standard, equal steps"]["steps"], found["standard, equal steps"]["epochs"]) == (
+        4 + 4 + 2 + 2 + 2,
+        None,
+    )
+    assert found["standard, averaged weights"]["average"] == 0.5
+
+
+def test_options_of_the_command_line_are_different():
+    options = [method.option for method in experiments.METHODS.values()]
+    assert len(set(options)) == len(options)
+
+
 def test_the_oracles_train_on_right_labels_only():
     data = make_data(0)
     methods = experiments.methods(data, SCHEDULE)
-    (noisy, keep), (cleaned, everything) = methods["oracle by removal"], methods["oracle by clean labels"]
+    removal, clean = methods["oracle by removal"], methods["oracle by clean labels"]
+    noisy, keep, cleaned, everything = removal["data"], removal["rule"], clean["data"], clean["rule"]
     assert noisy is data and not data.is_mislabeled[keep.mask].any() and keep.mask.sum() == (~data.is_mislabeled).sum()
     assert cleaned.noise_rate == 0 and everything == Everything()
 
@@ -97,8 +123,9 @@ def test_every_method_can_be_trained():
 def test_compare_gives_a_row_a_run(runs):
     assert list(zip(runs.seed, runs.method)) == [(s, m) for s in (0, 1, 2) for m in ("standard", "Step-E")]
     assert list(runs.columns) == [
-        "method", "seed", "accuracy_last", "accuracy_best", "precision", "recall", "backward_samples",
-        "forward_samples", "steps", "seconds",
+        "method", "seed", "accuracy_last", "accuracy_best", "accuracy_early_stopped", "excluded_fraction", "precision",
+        "recall", "f1", "backward_samples", "forward_samples", "steps", "seconds", "seconds_per_epoch",
+        "average_precision",
     ]  # fmt: skip
 
 
@@ -112,33 +139,54 @@ def test_compare_reports_the_last_epoch_of_a_run_of_fit(runs):
 
 
 def test_a_folder_keeps_every_run_and_the_second_call_trains_nothing(tmp_path):
-    first = compare(folder=tmp_path / "new")
-    checkpoints = {path: path.stat().st_mtime_ns for path in (tmp_path / "new").glob("*.checkpoint")}
-    assert len(checkpoints) == len(list((tmp_path / "new").glob("*.npz"))) == 4
-    second = compare(folder=tmp_path / "new")
+    first = compare(out=tmp_path / "new")
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "new").glob("*.npz")}
+    assert len(kept) == 4
+    second = compare(out=tmp_path / "new")
     pd.testing.assert_frame_equal(second, first, check_exact=True)  # the seconds too: they are those of the first call
-    assert {path: path.stat().st_mtime_ns for path in checkpoints} == checkpoints
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
 def test_a_folder_takes_further_seeds(tmp_path):
-    first = compare(seeds=[0], folder=tmp_path)
-    more = compare(seeds=[0, 1], folder=tmp_path)
+    first = compare(seeds=[0], out=tmp_path)
+    more = compare(seeds=[0, 1], out=tmp_path)
     pd.testing.assert_frame_equal(more[more.seed == 0], first, check_exact=True)
-    pd.testing.assert_frame_equal(more.drop(columns="seconds"), compare().drop(columns="seconds"), check_exact=True)
+    apart = ["seconds", "seconds_per_epoch"]
+    pd.testing.assert_frame_equal(more.drop(columns=apart), compare().drop(columns=apart), check_exact=True)
 
 
-def test_a_folder_of_other_settings_is_refused(tmp_path):
-    compare(seeds=[0], folder=tmp_path)
-    with pytest.raises(ValueError, match=r"another configuration: epochs 3, not 4"):
-        compare(seeds=[0], folder=tmp_path, epochs=4)
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"epochs": 4}, "epochs '3', not '4'"),
+        ({"lr": 0.01}, "lr None, not '0.01'"),
+        ({"make_methods": lambda data, seed: {"standard": {"data": data, "rule": KeepOnly(~data.is_mislabeled)}}},
+         r"rule 'Everything\(\)', not 'KeepOnly"),
+        ({"make_methods": lambda data, seed: two_methods(data.cleaned(), seed)}, "data '"),
+    ],
+    ids=["epochs", "lr", "rule", "data"],
+)  # fmt: skip
+def test_a_folder_of_other_runs_is_refused(tmp_path, other, message):
+    compare(seeds=[0], out=tmp_path)
+    with pytest.raises(ValueError, match=rf"^out holds 'standard_seed0.json', which was made with .*{message}"):
+        compare(seeds=[0], out=tmp_path, **other)
 
 
-def test_a_folder_keeps_methods_apart_whose_names_differ_after_a_dot(tmp_path):
-    def finals(data, seed):
-        return {f"final {final}": (data, StepE(schedules.linear(1, 1, final))) for final in (0.2, 0.4)}
+def test_methods_may_be_called_anything(tmp_path):
+    def named(data, seed):
+        return {name: {"data": data, "rule": Everything()} for name in ("final 0.2", "final 0.4", "../esc", "b/c")}
 
-    compare(make_methods=finals, folder=tmp_path)
-    assert len(list(tmp_path.glob("*.npz"))) == 4
+    runs = compare(seeds=[0], make_methods=named, out=tmp_path / "in")
+    assert list(runs.method) == ["final 0.2", "final 0.4", "../esc", "b/c"]
+    assert len(list((tmp_path / "in").glob("*.npz"))) == 4 and [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_two_names_for_one_file_are_refused(tmp_path):
+    def named(data, seed):
+        return {name: {"data": data, "rule": Everything()} for name in ("a b", "a+b")}
+
+    with pytest.raises(ValueError, match="runs has 'a-b_seed0' more than once"):
+        compare(make_methods=named, out=tmp_path)
 
 
 # Differences 0.1, 0.2, 0.3: mean 0.2, standard deviation 0.1. Student's t, 2 degrees of freedom, 97.5 %: 4.302653.

@@ -1,13 +1,16 @@
 """Grids of experiments: each run once, whatever is killed; and the table that comes out."""
 
 import dataclasses
+import errno
 import json
 import math
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +18,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from stepe_lite import cli, grid, load, noise, presets, results
+from stepe_lite import cli, experiments, load, noise
+from stepe_lite.experiments import plan, tables
+from stepe_lite.experiments import runs as grid
 
 TINY = {"model": "mlp", "subset": 300, "epochs": 6, "warmup": 1, "ramp": 2, "batch_size": 64, "lr": 0.05}
 
@@ -24,31 +29,39 @@ def noisy_digits(dataset, subset, root):
     return load("digits").subset(subset, seed=0).with_noise(noise.symmetric(0.4), seed=0)
 
 
-RUNS = [("digits", "tiny", method, seed) for seed in (0, 1) for method in presets.METHODS]
+RUNS = [("digits", "tiny", method, seed) for seed in (0, 1) for method in plan.METHODS]
 
 # The same grid as a program. What is at its top level also holds in the processes that it starts.
 PROGRAM = """
 import sys
 sys.path.insert(0, {tests!r})
-from stepe_lite import grid, presets
-from test_grid import RUNS, TINY, noisy_digits
+from stepe_lite.experiments import plan, runs as grid
+from test_grid import RUNS, TINY, failed_of, noisy_digits
 
-presets.RECIPES["tiny"], grid._data, make = TINY, noisy_digits, grid._make
+plan.RECIPES["tiny"], grid._data, make = TINY, noisy_digits, grid._make
 
-def logged(run, out, root):
+def logged(run, out):
     with open(out / "made.txt", "a") as file:
-        file.write(f"{{run}}\\n")
-    make(run, out, root)
+        file.write(f"{{run.name}}\\n")
+    return make(run, out)
 
 grid._make = logged
 if __name__ == "__main__":
-    sys.exit(len(grid.run(RUNS, sys.argv[1], jobs=int(sys.argv[2]), progress=False)))
+    sys.exit(len(failed_of(RUNS, sys.argv[1], jobs=int(sys.argv[2]))))
 """
+
+
+def failed_of(which, out, jobs=1):
+    """Make a grid; return the names of the runs that failed."""
+    which = [grid.grid_run(run) for run in which]
+    made = grid.make(which, out, jobs=jobs, progress=False)
+    assert set(made) | set(grid.failures(which, out)) == {run.name for run in which}
+    return [run.name for run in which if run.name not in made]
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setitem(presets.RECIPES, "tiny", TINY)
+    monkeypatch.setitem(plan.RECIPES, "tiny", TINY)
     monkeypatch.setattr(grid, "_data", noisy_digits)
 
 
@@ -64,9 +77,9 @@ def finished(tmp_path_factory):
     """The folder of the whole grid, made without interruption in this process."""
     out = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(presets.RECIPES, "tiny", TINY)
+        patch.setitem(plan.RECIPES, "tiny", TINY)
         patch.setattr(grid, "_data", noisy_digits)
-        assert grid.run(RUNS, out, progress=False) == []
+        assert failed_of(RUNS, out) == []
     return out
 
 
@@ -80,7 +93,7 @@ def start(program, out, jobs=1):
 
 def assert_same_results(one, other):
     """Bit for bit, but for the seconds."""
-    tables = [results.collect(out).drop(columns="seconds_per_epoch").reset_index(drop=True) for out in (one, other)]
+    tables = [experiments.collect(out).drop(columns="seconds_per_epoch").reset_index(drop=True) for out in (one, other)]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
     for path in one.glob("*.npz"):
         a, b = np.load(path), np.load(other / path.name)
@@ -88,17 +101,18 @@ def assert_same_results(one, other):
 
 
 def test_every_preset_is_a_grid_of_known_parts():
-    for name, preset in presets.PRESETS.items():
-        runs = presets.runs_of(name)
-        assert len(set(runs)) == len(runs) == np.prod([len(preset[part]) for part in preset])
-        assert {recipe for _, recipe, _, _ in runs} <= set(presets.RECIPES)
+    for name, preset in plan.PRESETS.items():
+        runs = plan.runs_of(name)
+        sizes = [len(preset[part]) for part in ("datasets", "recipes", "seeds")]
+        assert len(set(runs)) == len(runs) == np.prod(sizes) * len(set().union(*preset["methods"]))
+        assert {recipe for _, recipe, _, _ in runs} <= set(plan.RECIPES)
     with pytest.raises(ValueError, match=r"preset is 'spu'.*Did you mean 'cpu'"):
-        presets.runs_of("spu")
+        plan.runs_of("spu")
 
 
 def test_a_run_that_is_finished_is_not_made_again(finished):
     before = {path: path.stat().st_mtime_ns for path in finished.iterdir()}
-    assert grid.run(RUNS, finished, progress=False) == []
+    assert failed_of(RUNS, finished) == []
     assert {p: p.stat().st_mtime_ns for p in finished.iterdir() if p.suffix != ".lock"} == {
         p: t for p, t in before.items() if p.suffix != ".lock"
     }
@@ -110,7 +124,7 @@ def test_no_checkpoint_is_left(finished):
 
 def test_the_number_of_threads_is_left_as_it_was(finished):
     before = torch.get_num_threads()
-    grid.run(RUNS[:1], finished, progress=False)
+    failed_of(RUNS[:1], finished)
     assert torch.get_num_threads() == before
 
 
@@ -135,38 +149,131 @@ def test_two_programs_and_their_helpers_share_a_folder_and_make_each_run_once(pr
     for running in both:
         assert running.wait() == 0, running.stderr.read()
     made = (tmp_path / "made.txt").read_text().splitlines()
-    assert sorted(made) == sorted(map(str, RUNS))
+    assert sorted(made) == sorted("_".join(map(str, run)) for run in RUNS)
     assert_same_results(finished, tmp_path)
 
 
 def test_a_failed_run_is_recorded_the_others_go_on_and_the_next_call_tries_again(monkeypatch, tmp_path):
-    monkeypatch.setitem(presets.RECIPES, "wild", TINY | {"lr": 1e12})
+    monkeypatch.setitem(plan.RECIPES, "wild", TINY | {"lr": 1e12})
     runs = [("digits", "wild", "standard", 0), ("digits", "tiny", "standard", 0)]
-    assert grid.run(runs, tmp_path, progress=False) == ["digits_wild_standard_0"]
+    assert failed_of(runs, tmp_path) == ["digits_wild_standard_0"]
     record = json.loads((tmp_path / "digits_wild_standard_0.error.json").read_text())
     assert "TrainingDiverged" in record["error"] and "epoch" in record["error"]
-    assert list(results.collect(tmp_path).recipe) == ["tiny"]
-    presets.RECIPES["wild"]["lr"] = 0.05
+    assert list(experiments.collect(tmp_path).recipe) == ["tiny"]
+    plan.RECIPES["wild"]["lr"] = 0.05
     (tmp_path / "digits_wild_standard_0.checkpoint").unlink(missing_ok=True)
-    assert grid.run(runs, tmp_path, progress=False) == []
+    assert failed_of(runs, tmp_path) == []
     assert not list(tmp_path.glob("*.error.json"))
 
 
+def test_when_all_runs_fail_the_reason_is_said(monkeypatch, tmp_path):
+    monkeypatch.setitem(plan.RECIPES, "wild", TINY | {"lr": 1e12})
+    monkeypatch.setitem(plan.PRESETS, "wild", {
+        "datasets": ("digits",), "recipes": ("wild",), "methods": (("standard", "Step-E"),), "seeds": (0,),
+    })  # fmt: skip
+    result = CliRunner().invoke(cli.main, ["table", "--preset", "wild", "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.output.count("failed: TrainingDiverged: the training loss is") == 2
+
+
+def test_a_full_disk_ends_the_grid_at_once(monkeypatch, tmp_path):
+    tried = []
+
+    def fit(**arguments):
+        tried.append(arguments)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(grid, "fit", fit)
+    with pytest.raises(OSError, match="No space left"):
+        failed_of(RUNS, tmp_path)
+    assert len(tried) == 1
+
+
+def test_a_clock_that_runs_behind_does_not_make_a_failing_run_go_on_for_ever(monkeypatch, tmp_path):
+    write, tried = grid.write_record, []
+
+    def behind(path, record):
+        write(path, record)
+        os.utime(path, (1_000_000, 1_000_000))
+
+    monkeypatch.setattr(grid, "write_record", behind)
+    monkeypatch.setattr(grid, "fit", lambda **arguments: tried.append(1) or 1 / 0)
+    assert failed_of(RUNS[:2], tmp_path) == ["digits_tiny_standard_0", "digits_tiny_standard, early-stopped_0"]
+    assert len(tried) == 2
+
+
+def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_begun_anew(monkeypatch, finished, tmp_path):
+    run = RUNS[:1]
+    monkeypatch.setitem(plan.RECIPES, "tiny", TINY | {"lr": 0.01})
+    real, name = grid.fit, "digits_tiny_standard_0"
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grid.History, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        failed_of(run, tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setitem(plan.RECIPES, "tiny", TINY)
+    monkeypatch.setattr(grid, "_data", noisy_digits)
+    assert (tmp_path / f"{name}.checkpoint").exists() and grid.fit is real
+    assert failed_of(run, tmp_path) == []
+    assert (
+        read(tmp_path / f"{name}.json")["log"]["test_accuracy"]
+        == read(finished / f"{name}.json")["log"]["test_accuracy"]
+    )
+    (tmp_path / f"{name}.json").unlink()
+    (tmp_path / f"{name}.checkpoint").write_bytes(b"no checkpoint")
+    assert failed_of(run, tmp_path) == []
+
+
+def test_what_another_process_is_writing_is_no_record(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "grid")
+    (tmp_path / "grid" / ".digits_tiny_step-e_1.host-1-00000000.partial.json").write_text('{"run": [')
+    assert len(experiments.collect(tmp_path / "grid")) == len(RUNS)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
+def test_helpers_end_with_the_first_process_even_if_that_is_killed(program, tmp_path):
+    running = start(program, tmp_path, jobs=2)
+    while len(list(tmp_path.glob("*.lock"))) < 2:
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    for _ in range(200):
+        left = [path for path in Path("/proc").glob("[0-9]*/environ") if _works_on(path.parent, program)]
+        if not left:
+            break
+        time.sleep(0.1)
+    assert not left
+
+
+def _works_on(process, program):
+    try:
+        return (
+            str(program.parent).encode() in (process / "cmdline").read_bytes() + os.readlink(process / "cwd").encode()
+        )
+    except OSError:
+        return False
+
+
 def test_early_stopping_is_decided_on_noisy_labels_that_were_not_trained_on():
-    data, validation, *_ = grid.arrange(("digits", "tiny", "standard, early-stopped", 0))
+    arguments = grid.grid_run(("digits", "tiny", "standard, early-stopped", 0)).arrange()
+    data, validation = arguments["data"], arguments["validation"]
     assert len(validation) == 30 and len(data) == 270
     assert validation.is_mislabeled.any()
 
 
 def test_only_early_stopping_has_an_early_stopped_accuracy(finished):
-    runs = results.collect(finished)
+    runs = experiments.collect(finished)
     stopped = runs[runs.accuracy_early_stopped.notna()]
     assert set(stopped.method) == {"standard, early-stopped"}
     assert (stopped.accuracy_early_stopped <= stopped.accuracy_best).all()
 
 
 def test_the_control_takes_as_many_steps_as_step_e(finished):
-    steps = results.collect(finished).set_index(["method", "seed"]).steps
+    steps = experiments.collect(finished).set_index(["method", "seed"]).steps
     assert steps["standard, equal steps"].tolist() == steps["Step-E"].tolist() < steps["standard"].tolist()
 
 
@@ -181,8 +288,8 @@ def test_a_record_says_what_made_it(finished):
 
 
 def test_the_table_of_unfinished_runs_says_so_and_keeps_the_paper_apart(finished):
-    runs = results.collect(finished).assign(dataset="cifar100n")
-    table = results.table(runs[runs.method.isin(["standard", "Step-E"])], "cifar100n", "tiny")
+    runs = experiments.collect(finished).assign(dataset="cifar100n")
+    table = experiments.table(runs[runs.method.isin(["standard", "Step-E"])], "cifar100n", "tiny")
     assert table.loc["self-paced", "accuracy"] == "not run yet" and table.loc["self-paced", "seeds"] == "0"
     assert table.loc["Step-E", "paper"] == "50.4 ± 0.9" and table.loc["self-paced", "paper"] == ""
     mean = 100 * runs[runs.method == "Step-E"].accuracy_last.mean()
@@ -191,44 +298,44 @@ def test_the_table_of_unfinished_runs_says_so_and_keeps_the_paper_apart(finished
 
 
 def test_the_table_shows_the_accuracy_at_the_epoch_that_validation_chose(finished):
-    runs = results.collect(finished)
+    runs = experiments.collect(finished)
     chosen = runs[runs.method == "standard, early-stopped"].accuracy_early_stopped.mean()
-    shown = results.table(runs, "digits", "tiny").loc["standard, early-stopped", "accuracy"]
+    shown = experiments.table(runs, "digits", "tiny").loc["standard, early-stopped", "accuracy"]
     assert shown.startswith(f"{100 * chosen:.1f} ±")
 
 
 def test_what_is_saved_is_small_and_reads_back(finished, monkeypatch, tmp_path):
-    monkeypatch.setitem(presets.PRESETS, "tiny", {
-        "datasets": ("digits",), "recipes": ("tiny",), "methods": presets.METHODS, "seeds": (0, 1),
+    monkeypatch.setitem(plan.PRESETS, "tiny", {
+        "datasets": ("digits",), "recipes": ("tiny",), "methods": (tuple(plan.METHODS),), "seeds": (0, 1),
     })  # fmt: skip
-    monkeypatch.setattr(results, "SAMPLES", 100)
-    results.save(finished, "tiny", tmp_path)
+    monkeypatch.setattr(tables, "SAMPLES", 100)
+    experiments.save(finished, "tiny", tmp_path)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 100_000
     again = tmp_path / "again"
-    results.save(finished, "tiny", again)
+    experiments.save(finished, "tiny", again)
     for path in again.iterdir():
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
-    runs = results.collect(finished).reset_index(drop=True)
-    pd.testing.assert_frame_equal(results.collect(tmp_path / "tiny.csv"), runs, check_exact=False, atol=1e-6)
+    runs = experiments.collect(finished).reset_index(drop=True)
+    pd.testing.assert_frame_equal(experiments.collect(tmp_path / "tiny.csv"), runs, check_exact=False, atol=1e-6)
     kept = json.loads((tmp_path / "tiny.json").read_text())
     assert kept["finished"] == f"{len(RUNS)} of {len(RUNS)} runs" and kept["recipes"]["tiny"] == TINY
     with np.load(tmp_path / "tiny_digits_tiny.npz") as file:
         assert file["losses"].dtype == np.float16 and file["losses"].shape == (TINY["epochs"], 100)
         assert math.isclose((file["labels"] != file["clean_labels"]).mean(), 0.4, abs_tol=0.1)
-    logs = results.logs(tmp_path / "tiny-runs.tar.xz")
+    logs = experiments.logs(tmp_path / "tiny-runs.tar.xz")
     assert len(logs) == sum(len(record["log"]["steps"]) for record in map(read, finished.glob("*.json")))
     last = logs[(logs.method == "Step-E") & (logs.seed == 1) & (logs.epoch == TINY["epochs"] - 1)]
     assert last.precision.item() == runs[(runs.method == "Step-E") & (runs.seed == 1)].precision.item()
 
 
 def test_the_kept_archive_unpacked_is_a_finished_grid(finished, monkeypatch, tmp_path):
-    monkeypatch.setitem(presets.PRESETS, "tiny", {
-        "datasets": ("digits",), "recipes": ("tiny",), "methods": presets.METHODS, "seeds": (0, 1),
+    monkeypatch.setitem(plan.PRESETS, "tiny", {
+        "datasets": ("digits",), "recipes": ("tiny",), "methods": (tuple(plan.METHODS),), "seeds": (0, 1),
     })  # fmt: skip
-    results.save(finished, "tiny", tmp_path / "kept")
+    experiments.save(finished, "tiny", tmp_path / "kept")
     shutil.unpack_archive(tmp_path / "kept" / "tiny-runs.tar.xz", tmp_path / "grid")
     monkeypatch.setattr(grid, "fit", lambda *_, **__: 1 / 0)
-    assert grid.run(RUNS, tmp_path / "grid", progress=False) == []
+    assert failed_of(RUNS, tmp_path / "grid") == []
     assert_same_results(tmp_path / "grid", finished)
 
 
@@ -253,22 +360,22 @@ def test_show_prints_what_is_there_and_runs_nothing(finished):
 
 
 def test_a_saved_table_is_shown_and_cannot_be_saved_from(finished, monkeypatch, tmp_path):
-    monkeypatch.setitem(presets.PRESETS, "tiny", {
-        "datasets": ("digits",), "recipes": ("tiny",), "methods": presets.METHODS, "seeds": (0, 1),
+    monkeypatch.setitem(plan.PRESETS, "tiny", {
+        "datasets": ("digits",), "recipes": ("tiny",), "methods": (tuple(plan.METHODS),), "seeds": (0, 1),
     })  # fmt: skip
-    results.save(finished, "tiny", tmp_path)
+    experiments.save(finished, "tiny", tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     show = CliRunner().invoke(cli.main, ["table", "--show", str(tmp_path / "tiny.csv")])
     assert show.exit_code == 0 and "one-shot" in show.output
     with pytest.raises(ValueError, match="must be the folder of a grid with finished runs"):
-        results.save(tmp_path / "tiny.csv", "tiny", tmp_path)
+        experiments.save(tmp_path / "tiny.csv", "tiny", tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_runs_of_another_recipe_are_not_taken_for_these(finished, monkeypatch):
-    monkeypatch.setitem(presets.RECIPES, "tiny", TINY | {"lr": 0.01})
-    with pytest.raises(ValueError, match=r"out holds .*, made with .*'lr': 0.05.* but its recipe is .*'lr': 0.01"):
-        grid.run(RUNS, finished, progress=False)
+    monkeypatch.setitem(plan.RECIPES, "tiny", TINY | {"lr": 0.01})
+    with pytest.raises(ValueError, match=r"out holds .*, which was made with lr 0.05, not 0.01: take another folder"):
+        failed_of(RUNS, finished)
 
 
 @pytest.mark.parametrize(
@@ -288,8 +395,8 @@ def test_the_smoke_preset_on_the_real_files(monkeypatch, cifar_folder, tmp_path)
     result = CliRunner().invoke(cli.main, list(map(str, arguments)))
     assert result.exit_code == 0, result.output
     assert "not run yet" not in result.output
-    runs = results.collect(tmp_path).set_index("method")
-    assert len(runs) == len(presets.METHODS)
+    runs = experiments.collect(tmp_path).set_index("method")
+    assert len(runs) == len(plan.METHODS)
     assert runs.precision["oracle by removal"] == runs.recall["oracle by removal"] == 1
     assert runs.accuracy_last["oracle by clean labels"] > runs.accuracy_last["random exclusion"]
 
@@ -298,20 +405,20 @@ def test_the_smoke_preset_on_the_real_files(monkeypatch, cifar_folder, tmp_path)
 @pytest.mark.parametrize(
     ("preset", "recipe", "methods"),
     [
-        ("paper", "resnet18-imagenet", ["standard", "standard, early-stopped", "Step-E", "Step-E, estimated fraction"]),
-        ("paper", "resnet18-cifar", ["standard", "Step-E"]),
-        ("calibrate", "calibrate-20-plain", ["standard", "oracle by clean labels"]),
+        ("paper", "resnet18-24-flip", ["standard", "standard, averaged weights", "standard, early-stopped", "Step-E"]),
+        ("cifar-stem", "resnet18-cifar", ["standard", "Step-E, estimated fraction"]),
+        ("calibrate", "resnet18-30-crop", ["standard", "oracle by clean labels"]),
     ],
 )
-def test_the_presets_for_a_gpu_run_on_a_cpu_at_tiny_size(monkeypatch, cifar_folder, tmp_path, preset, recipe, methods):
-    small = presets.RECIPES[recipe] | {"subset": 100, "epochs": 3, "warmup": 1, "ramp": 1, "batch_size": 32}
-    monkeypatch.setitem(presets.RECIPES, recipe, small)
+def test_the_presets_with_resnet18_run_at_tiny_size(monkeypatch, cifar_folder, tmp_path, preset, recipe, methods):
+    small = plan.RECIPES[recipe] | {"subset": 100, "epochs": 3, "warmup": 1, "ramp": 1, "batch_size": 32}
+    monkeypatch.setitem(plan.RECIPES, recipe, small)
     whole = load("cifar100n", cifar_folder)
     few = dataclasses.replace(whole, test_images=whole.test_images[:50], test_labels=whole.test_labels[:50])
     monkeypatch.setattr(grid, "_data", lambda dataset, subset, root: few.subset(subset, seed=0))
-    runs = [run for run in presets.runs_of(preset) if run[:2] == ("cifar100n", recipe) and run[3] == 0]
-    assert {method for _, _, method, _ in runs} >= set(methods)
-    assert grid.run([run for run in runs if run[2] in methods], tmp_path, progress=False) == []
-    table = results.text(results.collect(tmp_path), preset)
+    made = [run for run in plan.runs_of(preset) if run[:2] == ("cifar100n", recipe) and run[3] == 0]
+    assert {method for _, _, method, _ in made} >= set(methods)
+    assert failed_of([run for run in made if run[2] in methods], tmp_path) == []
+    table = experiments.text(experiments.collect(tmp_path), preset)
     assert f"cifar10n-aggre, recipe {recipe}" in table and "not run yet" in table
-    assert ("random exclusion" in table) == (preset == "paper")
+    assert ("random exclusion" in table) == (preset != "calibrate")

@@ -1,8 +1,10 @@
 """The ledger: it remembers the last known loss of every sample and asks the rule once an epoch."""
 
+import itertools
 import math
 import textwrap
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -23,7 +25,13 @@ WITHOUT_2 = script([1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 0.0, 1.0])
 
 def train_epoch(book, *losses):
     """What a training loop tells the ledger in one epoch: the loss of every kept sample."""
-    book.record(book.kept, torch.tensor(losses))
+    book.record(book.trained, torch.tensor(losses))
+
+
+def seen(book):
+    """`book`, after it was told a loss of every sample."""
+    book.record(torch.arange(book.n), torch.ones(book.n))
+    return book
 
 
 # Losses
@@ -48,11 +56,72 @@ def test_of_two_losses_in_one_epoch_the_later_counts():
     assert book.losses.tolist() == [[5.0, 2.0, 3.0, 8.0]]
 
 
-def test_a_sample_that_was_never_seen_has_no_loss():
+def test_samples_that_were_never_seen_are_no_silent_nan():
     book = Ledger(4, Everything())
+    with pytest.raises(ValueError, match=r"^4 of 4 samples have no loss at the end of epoch 0: record\(i, loss\)"):
+        book.end_epoch()
     book.record(torch.tensor([0, 2]), torch.tensor([1.0, 2.0]))
-    book.end_epoch()
+    with pytest.raises(ValueError, match="^2 of 4 samples have no loss"):
+        book.end_epoch()
+    book.end_epoch(last=True)  # an epoch that is cut short
     assert book.losses[0].tolist() == pytest.approx([1.0, math.nan, 2.0, math.nan], nan_ok=True)
+
+
+def test_a_diverged_loss_is_a_loss():
+    book = Ledger(3, StepE(schedules.constant(0.4)))
+    train_epoch(book, 1.0, math.nan, 2.0)
+    book.end_epoch()
+    assert book.excluded.tolist() == [1]
+
+
+@pytest.mark.parametrize("index", [[0, 2], np.array([0, 2]), torch.tensor([0, 2], dtype=torch.int32)], ids=type)
+def test_indices_come_in_any_form(index):
+    book = Ledger(3, Everything())
+    book.record(index, [1.0, 3.0])
+    book.record([1], torch.tensor([2.0]))
+    book.end_epoch()
+    assert book.losses.tolist() == [[1.0, 2.0, 3.0]]
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ([-1, 0], "index goes from -1 to 0, but must lie from 0 to 2"),
+        ([0, 3], "index goes from 0 to 3, but must lie from 0 to 2"),
+        ([0.0, 1.0], "index is torch.float32, but must be whole numbers"),
+        (torch.tensor([True, False]), "index is torch.bool"),
+    ],
+)
+def test_an_index_that_is_none_is_refused_and_nothing_is_written(index, message):
+    book = Ledger(3, Everything())
+    with pytest.raises(ValueError, match=message):
+        book.record(index, [1.0, 2.0])
+    book.end_epoch(last=True)
+    assert book.losses.isnan().all()
+
+
+@pytest.mark.parametrize(("n", "size", "sizes"), [(9, 4, [3, 3, 3]), (5, 4, [3, 2]), (4, 4, [4]), (1, 4, [1])])
+def test_batches_are_nearly_equal_and_hold_every_sample_once(n, size, sizes):
+    batches = list(Ledger(n, Everything()).batches(size))
+    assert [len(batch) for batch in batches] == sizes and len(Ledger(n, Everything()).batches(size)) == len(sizes)
+    assert sorted(itertools.chain(*batches)) == list(range(n))
+
+
+def test_scoring_comes_in_parts():
+    book, parts = Ledger(10, script([1.0] * 10, [0.0] * 9 + [1.0])), []
+    train_epoch(book, *range(10))
+    book.end_epoch()
+    train_epoch(book, 0.0)
+    assert book.end_epoch(lambda i: parts.append(len(i)) or i.float(), size=4) == 9
+    assert parts == [4, 4, 1]
+
+
+def test_many_epochs_keep_every_row():
+    book = Ledger(2, Everything())
+    for epoch in range(50):
+        train_epoch(book, epoch, 2 * epoch)
+        book.end_epoch()
+    assert book.losses.tolist() == [[epoch, 2 * epoch] for epoch in range(50)]
 
 
 def test_losses_are_recorded_without_gradient_and_do_not_change_afterwards():
@@ -86,10 +155,8 @@ def test_the_rule_is_asked_once_an_epoch_with_the_losses_of_the_finished_epochs(
     train_epoch(book, 1.0, 2.0)
     book.end_epoch()
     train_epoch(book, 3.0, 4.0)
-    book.end_epoch()
+    book.end_epoch(last=True)
     assert asked == [(0, []), (1, [[1.0, 2.0]])]  # an epoch that never runs is not asked about
-    assert book.weights is book.weights
-    assert asked[2:] == [(2, [[1.0, 2.0], [3.0, 4.0]])]
 
 
 def test_rescoring_lets_a_sample_come_back_and_without_it_stays_out():
@@ -112,19 +179,19 @@ def test_only_the_excluded_are_scored_and_without_gradient():
         scored.append((index.tolist(), torch.is_grad_enabled()))
         return torch.zeros(len(index))
 
-    book = Ledger(4, WITHOUT_2)
+    book = seen(Ledger(4, WITHOUT_2))
     assert [book.end_epoch(score) for _ in range(3)] == [0, 1, 1]  # how many samples were scored
     assert scored == [([2], False), ([2], False)]
 
 
-def test_a_small_weight_is_not_an_exclusion():
+def test_excluded_is_a_weight_below_a_half_and_trained_a_weight_above_0():
     book = Ledger(4, script([0.01, 0.0, 1.0, 0.5]))
-    assert book.kept.tolist() == [0, 2, 3]
-    assert book.excluded.tolist() == [1]
+    assert book.trained.tolist() == [0, 2, 3]  # of these, one weighs less than a half: it counts as excluded
+    assert book.excluded.tolist() == [0, 1]
 
 
 def test_rescore_every_so_many_epochs():
-    book = Ledger(4, KeepOnly(EVERYONE != 2), rescore_every=3)
+    book = seen(Ledger(4, KeepOnly(EVERYONE != 2), rescore_every=3))
     assert [book.end_epoch(score=lambda index: torch.zeros(len(index))) for _ in range(7)] == [0, 0, 1, 0, 0, 1, 0]
 
 
@@ -132,7 +199,7 @@ def test_rescore_every_so_many_epochs():
 
 
 def test_the_sampler_yields_exactly_the_kept_samples_of_the_running_epoch_in_random_order():
-    book = Ledger(100, lambda losses, epoch: (torch.arange(100) % 10 >= epoch).float())
+    book = seen(Ledger(100, lambda losses, epoch: (torch.arange(100) % 10 >= epoch).float()))
     sampler = book.sampler()
     for epoch in range(3):
         kept = [i for i in range(100) if i % 10 >= epoch]
@@ -161,7 +228,7 @@ def test_a_ledger_goes_on_from_its_state_as_if_never_interrupted():
     def epochs(book, numbers):
         for number in numbers:
             generator = torch.Generator().manual_seed(number)
-            book.record(book.kept, torch.rand(len(book.kept), generator=generator))
+            book.record(book.trained, torch.rand(len(book.trained), generator=generator))
             book.end_epoch()
 
     whole, first, second = Ledger(20, rule()), Ledger(20, rule()), Ledger(20, rule())
@@ -177,7 +244,7 @@ def test_a_ledger_goes_on_from_its_state_as_if_never_interrupted():
 
 
 def test_the_state_of_another_number_of_samples_is_refused():
-    other = Ledger(5, Everything())
+    other = seen(Ledger(5, Everything()))
     other.end_epoch()
     with pytest.raises(ValueError, match=r"5.*4"):
         Ledger(4, Everything()).load_state_dict(other.state_dict())
@@ -207,10 +274,9 @@ def test_anything_but_one_loss_a_sample_is_refused(loss, shape):
     ],
 )
 def test_bad_weights_of_a_rule_are_refused(weights, message):
-    book = Ledger(4, script([1.0] * 4, weights))
-    book.end_epoch()
+    book = seen(Ledger(4, script([1.0] * 4, weights)))
     with pytest.raises(ValueError, match=message):
-        book.weights  # noqa: B018
+        book.end_epoch()
 
 
 def test_a_class_is_no_rule():
@@ -224,7 +290,7 @@ def test_losses_recorded_in_the_middle_of_an_epoch_are_in_the_state():
     other = Ledger(2, Everything())
     other.record(torch.tensor([0]), torch.tensor([9.0]))
     other.load_state_dict(book.state_dict())
-    other.end_epoch()
+    other.end_epoch(last=True)
     assert other.losses.isnan().tolist() == [[True, False]] and other.losses[0, 1] == 5
 
 

@@ -1,11 +1,13 @@
 """The training loop: the same bits every time, honest about its costs, and able to go on where it was stopped."""
 
+import dataclasses
 import itertools
 import math
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -15,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stepe_lite import Dataset, History, TrainingDiverged, fit, losses, models, noise, schedules, seeding
-from stepe_lite.batches import Images
+from stepe_lite import Dataset, History, TrainingDiverged, fit, losses, models, noise, schedules, training
+from stepe_lite.learner import Images, Learner
 from stepe_lite.rules import Everything, KeepOnly, LossTruncation, OneShotFilter, RandomExclusion, SelfPaced, StepE
+from stepe_lite.utils import seed_for
 
 # 0 at epochs 0 and 1, then 0.2, then 0.4.
 RAMP = StepE(schedules.linear(warmup=1, ramp=2, final=0.4))
@@ -288,7 +291,7 @@ def test_one_shot_with_restart_is_a_shorter_training_on_what_is_kept(data):
     images, kept = Images(data.images, torch.device("cpu")), history.weights[2].nonzero().flatten()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
     for epoch in range(2, 6):
-        torch.manual_seed(seeding.number("epoch", 0, epoch))
+        torch.manual_seed(seed_for("epoch", 0, epoch))
         batches = kept[torch.randperm(len(kept))].tensor_split(-(-len(kept) // 64))
         for step, index in enumerate(batches):
             progress = (epoch - 2 + step / len(batches)) / 4
@@ -302,7 +305,7 @@ def test_one_shot_with_restart_is_a_shorter_training_on_what_is_kept(data):
 
 def initial_weights(data):
     with torch.random.fork_rng():
-        torch.manual_seed(seeding.number("model", 0))
+        torch.manual_seed(seed_for("model", 0))
         return models.build("mlp", data).state_dict()
 
 
@@ -314,7 +317,7 @@ def test_a_run_is_plain_sgd_with_momentum_weight_decay_and_that_learning_rate(da
     images = Images(data.images, torch.device("cpu"))
     momentum = [torch.zeros_like(weight) for weight in net.parameters()]
     for epoch in range(2):
-        torch.manual_seed(seeding.number("epoch", 0, epoch))
+        torch.manual_seed(seed_for("epoch", 0, epoch))
         batches = torch.randperm(300).tensor_split(-(-300 // 64))
         for step, index in enumerate(batches):
             progress = (epoch + step / len(batches)) / 2
@@ -355,8 +358,8 @@ def test_an_epoch_that_never_runs_cannot_fail(data):
 @pytest.mark.parametrize(
     "rule", [StepE(lambda epoch: 0.1), lambda losses, epoch: torch.ones(300)], ids=["schedule", "rule"]
 )
-def test_a_checkpoint_needs_a_rule_that_prints_as_what_it_is(data, tmp_path, rule):
-    with pytest.raises(ValueError, match="checkpoint needs a rule that prints as what it is"):
+def test_a_checkpoint_needs_a_rule_that_can_be_told_from_every_other(data, tmp_path, rule):
+    with pytest.raises(ValueError, match="checkpoint needs a rule that can be told from every other"):
         train(data, rule, checkpoint=tmp_path / "new" / "run", model=never())
     assert not (tmp_path / "new").exists()
 
@@ -651,7 +654,186 @@ def test_a_checkpoint_that_is_a_folder_is_refused_without_the_advice_to_delete_i
     assert "delete" not in str(refused.value)
 
 
+# --- checkpoints tell everything apart, and are whole ---
+
+
+def interrupt(monkeypatch, after):
+    """Ctrl-C in the epoch `after`, once."""
+    real, calls = training.train_epoch, []
+
+    def stop(*arguments):
+        calls.append(1)
+        if len(calls) == after + 1:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(training, "train_epoch", stop)
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_refused(data, tmp_path):
+    path = tmp_path / "run"
+    train(data, epochs=2, checkpoint=path)
+    whole = path.read_bytes()
+    for at in np.linspace(0, len(whole) - 1, 40).astype(int):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << (at % 8)
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="not a whole checkpoint: delete it"):
+            train(data, epochs=2, checkpoint=path)
+    for cut in (b"", whole[:31], whole[:-1], whole + b"x"):
+        path.write_bytes(cut)
+        with pytest.raises(ValueError, match="not a whole checkpoint: delete it"):
+            train(data, epochs=2, checkpoint=path)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [nn.CrossEntropyLoss(reduction="none", label_smoothing=0.5), lambda z, y: F.cross_entropy(z, y, reduction="none")],
+)
+def test_a_checkpoint_needs_a_loss_that_can_be_told_from_every_other(data, tmp_path, loss):
+    with pytest.raises(ValueError, match="checkpoint needs a loss that can be told from every other"):
+        train(data, loss=loss, checkpoint=tmp_path / "run")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Offset:
+    """A rule that holds a tensor: printed, two of them look alike."""
+
+    offset: torch.Tensor
+
+    def __call__(self, losses, epoch):
+        return (torch.arange(300) >= round(1e6 * float(self.offset[0])) % 7).float()
+
+
+def test_rules_that_print_alike_are_told_apart(data, tmp_path):
+    one, other = Offset(torch.tensor([0.1])), Offset(torch.tensor([0.100001]))
+    assert repr(one) == repr(other)
+    train(data, one, epochs=2, checkpoint=tmp_path / "run")
+    with pytest.raises(ValueError, match="of another configuration: rule identity"):
+        train(data, other, epochs=2, checkpoint=tmp_path / "run")
+
+
+def test_a_network_of_ones_own_goes_on_in_the_same_process(data, tmp_path, monkeypatch):
+    def net():
+        torch.manual_seed(5)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+    whole, mine, path = train(data, model=net(), epochs=4), net(), tmp_path / "run"
+    interrupt(monkeypatch, after=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, model=mine, epochs=4, checkpoint=path)
+    monkeypatch.undo()
+    assert_same_bits(train(data, model=mine, epochs=4, checkpoint=path), whole)
+    other = net()
+    nn.init.zeros_(other[1].bias)
+    with pytest.raises(ValueError, match="of another configuration: network_digest"):
+        train(data, model=other, epochs=4, checkpoint=path)
+
+
+def test_the_number_of_threads_is_part_of_a_run(data, tmp_path):
+    assert train(data, epochs=1).config["threads"] == 1  # a small network
+    train(data, epochs=1, threads=2, checkpoint=tmp_path / "run")
+    with pytest.raises(ValueError, match="of another configuration: threads 2, not 1"):
+        train(data, epochs=1, checkpoint=tmp_path / "run")
+
+
+# --- settings ---
+
+
+def test_steps_are_not_epochs_to_a_schedule(data):
+    def schedule(epoch):
+        return 0.0 if epoch < 30 else 0.9999  # 300 samples in batches of 128: 40 steps are 14 epochs
+
+    log = train(data, StepE(schedule), epochs=None, steps=40, batch_size=128).log
+    assert log.steps.sum() == 40 and len(log) == 14
+
+
+def test_averaged_weights_are_the_mean_of_the_weights_at_the_ends_of_epochs(data):
+    ends = []
+
+    def follow(learner, done):
+        if done > 0.5:
+            ends.append(nn.utils.parameters_to_vector(learner.net.parameters()).clone())
+        real(learner, done)
+
+    real = Learner.end_epoch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "end_epoch", follow)
+        averaged = train(data, Everything(), epochs=6, average=0.5)
+    plain = train(data, Everything(), epochs=6)
+    mean = nn.utils.parameters_to_vector(averaged.model.parameters())
+    assert len(ends) == 3 and torch.allclose(mean, torch.stack(ends).mean(0), atol=1e-6)
+    assert averaged.log.test_accuracy[:5].equals(plain.log.test_accuracy[:5])
+    assert averaged.log.test_accuracy[5] == share_right(averaged.model, data)
+
+
+def share_right(net, data):
+    with torch.no_grad():
+        images = Images(data.test_images, torch.device("cpu"), Images(data.images, torch.device("cpu")))
+        right = net(images[torch.arange(len(images))]).argmax(1) == data.test_labels
+    return right.sum().item() / len(images)
+
+
+def test_averaged_weights_measure_batchnorm_anew_and_go_on_from_a_checkpoint(data, tmp_path, monkeypatch):
+    settings = {"model": "small_cnn", "epochs": 4, "average": 0.3}
+    whole, path = train(data, **settings), tmp_path / "run"
+    interrupt(monkeypatch, after=3)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, checkpoint=path, **settings)
+    monkeypatch.undo()
+    assert_same_bits(train(data, checkpoint=path, **settings), whole)
+    norm = next(m for m in whole.model.modules() if isinstance(m, nn.BatchNorm2d))
+    assert norm.num_batches_tracked == 5 and norm.momentum == 0.1  # one pass over 300 samples in batches of 64
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"augment": "False"}, "augment is 'False', but must be one of False, 'flip', True"),
+        ({"augment": 1}, "augment is 1"),
+        ({"precision": "half"}, "precision is 'half', but must be one of 'auto', 'float32', 'bfloat16'"),
+        ({"average": 1.0}, "average is 1.0, but must be a number from 0 up to"),
+        ({"threads": 0}, "threads is 0"),
+        ({"device": "meta"}, "device is 'meta', which cannot be used here"),
+        (
+            {"model": "small_cnn", "batch_size": 1},
+            "batch_size is 1, but must be at least 3 for this network: its BatchNorm",
+        ),
+        ({"model": lambda: models.mlp().requires_grad_(False)}, "model has no weights that can be trained"),
+        ({"model": nn.Flatten()}, "model has no weights that can be trained"),
+    ],
+)
+def test_a_setting_that_is_none_is_refused(data, settings, message):
+    with pytest.raises(ValueError, match=message):
+        train(data, **settings)
+
+
+def test_restart_is_a_flag():
+    with pytest.raises(ValueError, match="restart is 'no', but must be True or False"):
+        OneShotFilter(0.4, 2, restart="no")
+
+
+def test_bfloat16_on_a_cpu_is_asked_for_and_written_down(data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is slow, where it is
+        history = train(data, epochs=2, precision="bfloat16")
+    assert history.config["precision"] == "bfloat16" and train(data, epochs=1).config["precision"] == "float32"
+    assert not torch.equal(history.losses, train(data, epochs=2).losses)
+
+
 # --- History on disk ---
+
+
+def test_a_history_whose_parts_do_not_fit_together_is_refused(data, tmp_path):
+    history = train(data, epochs=3)
+    for broken in (
+        dataclasses.replace(history, losses=history.losses[:2]),
+        dataclasses.replace(history, weights=history.weights[:, :5]),
+        dataclasses.replace(history, log=history.log[:1]),
+    ):
+        broken.save(tmp_path / "history.npz")
+        with pytest.raises(ValueError, match="not a whole file written by History.save"):
+            History.load(tmp_path / "history.npz")
 
 
 @pytest.mark.parametrize("settings", [{}, {"epochs": None, "steps": 2}], ids=["whole", "with unknown losses"])

@@ -150,7 +150,7 @@ PRESETS = {
              "Step-E, moving average", "random exclusion"),
         ),
     },
-    "gpu": {
+    "cifar-stem": {
         "datasets": ("cifar100n", "cifar10n-aggre", "cifar10n-worse"),
         "recipes": ("resnet18-cifar",), "methods": (tuple(METHODS),), "seeds": (0, 1, 2),
     },

@@ -45,7 +45,7 @@ class Run:
 
     def path(self, out, ending=".json"):
         """The file of this run in the folder `out`, see above; nothing in a name leads out of it."""
-        return out / ("_".join(re.sub(r"[^a-z0-9]+", "-", part.lower()) for part in self.name.split("_")) + ending)
+        return Path(out) / ("_".join(re.sub(r"[^a-z0-9]+", "-", part.lower()) for part in self.name.split("_")) + ending)
 
 
 def grid_run(run, root=None):
@@ -114,9 +114,11 @@ def make(runs, out=None, *, jobs=1, progress=True):
                 if helper.pid:
                     helper.terminate()
                     helper.join()
-    return {
-        run.name: made.get(run.name) or History.load(run.path(out, ".npz")) for run in runs if run.path(out).exists()
-    }
+    return {run.name: made.get(run.name) or _history(run.path(out, ".npz")) for run in runs if run.path(out).exists()}
+
+
+def _history(path):
+    return History.load(path) if path.exists() else None  # an archive of records has none
 
 
 def failures(runs, out):

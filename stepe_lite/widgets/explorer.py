@@ -1,6 +1,6 @@
 """Design a schedule: sliders, what the rule would exclude, and a button that trains with it."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import ipywidgets
 import pandas as pd
@@ -58,7 +58,8 @@ class ScheduleExplorer(ipywidgets.VBox):
 
     def __init__(self, data, runs, model, rule):
         self.data, self.model, self.first = data, model, next(iter(runs.values()))
-        self.settings = asdict(replace(Settings.from_config(self.first.config), steps=None, epochs=len(self.first.log)))
+        trained = replace(Settings.from_config(self.first.config), steps=None, epochs=len(self.first.log))
+        self.settings = vars(trained)  # not asdict, which would take the loss apart
         self.board = pd.concat([_row(name, "", history) for name, history in runs.items()])
         self.drawing = plots.Explorer(self.first.losses, data.is_mislabeled)
         self._controls(rule, epochs=len(self.first.losses))
