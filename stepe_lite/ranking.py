@@ -4,6 +4,9 @@ Samples are ranked by loss, highest first; ties go by index (the lower index is 
 as the highest. Everything here works on tensors of any device and keeps no state.
 """
 
+import math
+
+import numpy as np
 import torch
 
 from .utils import BadInput, check_fraction
@@ -18,9 +21,29 @@ def exclude_highest(scores, fraction):
     if m >= n:
         raise BadInput(f"fraction is {fraction:g}, which would exclude all {n} samples; choose a smaller one.")
     weights = torch.ones(n, device=scores.device)
-    # torch sorts NaN above every number, and a stable sort keeps equal losses in the order of their index.
-    weights[torch.sort(scores, descending=True, stable=True).indices[:m]] = 0
+    if m == 0:
+        return weights
+    lowest = _ascending(scores.detach(), n - m)  # of the excluded
+    if math.isnan(lowest):  # so every excluded one is NaN, the highest there is
+        higher, equal = torch.zeros_like(weights, dtype=torch.bool), scores.isnan()
+    else:
+        higher, equal = ~(scores <= lowest), scores == lowest  # NaN is not <= anything
+    weights.masked_fill_(higher, 0)
+    # Of those that are equal to it, the first ones, up to and including this index.
+    last = equal.nonzero()[m - torch.count_nonzero(higher) - 1].item()
+    weights[: last + 1].masked_fill_(equal[: last + 1], 0)
     return weights
+
+
+def _ascending(scores, k):
+    """The number that would stand at place `k` if `scores` (n,) were sorted upwards, NaN last."""
+    if scores.device.type == "cpu":
+        # A selection, linear in n whatever the order. torch.kthvalue takes time n² where the scores fall with the
+        # index: 1.3 s for 200,000. NumPy has no bfloat16, which float32 holds exactly.
+        array = (scores.float() if scores.dtype == torch.bfloat16 else scores).numpy()
+        return np.partition(array, k)[k].item()
+    # A GPU sorts 10⁷ numbers in milliseconds, and always the same way, as torch.use_deterministic_algorithms demands.
+    return scores.sort().values[k].item()
 
 
 def soft_weights(scores, fraction, temperature):
