@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from stepe_lite import Everything, course, fit, load, noise
-from stepe_lite.replay import outcome, replay
+from stepe_lite.analysis import outcome, replay
 from stepe_lite.review import Review
 from stepe_lite.widgets.explorer import describe, make_rule
 

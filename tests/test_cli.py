@@ -16,9 +16,14 @@ from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_notebook
 
 from stepe_lite import History, __version__, datasets
-from stepe_lite.cli import NOISE, RULES, main
+from stepe_lite.cli import main
+from stepe_lite.experiments import METHODS, PRESETS
+from stepe_lite.experiments.plan import MAIN
 
-FAILED, MISTYPED, INTERRUPTED = 1, 2, 130
+FAILED, MISTYPED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+RULES = {method.option: name for name, method in METHODS.items()}
+HUMAN = [f"cifar10n-{name}" for name in ("aggre", "random1", "random2", "random3", "worse")]
+NOISE = ["none", "symmetric", "pair_flip", "instance_dependent", *HUMAN]
 
 # Small enough for a second a run.
 SMALL = ["train", "--subset", "300", "--epochs", "2", "--seeds", "2", "--noise", "symmetric"]

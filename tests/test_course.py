@@ -14,8 +14,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
-from stepe_lite import course, pages
-from stepe_lite.course import ClaimBroken, claim
+from stepe_lite import course
+from stepe_lite.course import ClaimBroken, claim, pages, runner
 
 
 def write(path, *cells, parameters=None):
@@ -330,7 +330,7 @@ def test_a_file_that_is_no_notebook_is_refused(must_not_run, tmp_path):
 
 @pytest.mark.parametrize("name", ["1", "01", "01_one", "01_one.ipynb"])
 def test_a_notebook_is_found_by_number_and_by_name(monkeypatch, tmp_path, name):
-    monkeypatch.setattr(course, "folder", lambda: tmp_path)
+    monkeypatch.setattr(runner, "folder", lambda: tmp_path)
     path = write(tmp_path / "01_one.ipynb")
     write(tmp_path / "02_two.ipynb")
     assert course.find(name) == path
@@ -342,7 +342,7 @@ def test_a_notebook_outside_the_course_is_found_by_its_path(tmp_path):
 
 
 def test_an_unknown_notebook_is_refused_with_the_closest_match(monkeypatch, tmp_path):
-    monkeypatch.setattr(course, "folder", lambda: tmp_path)
+    monkeypatch.setattr(runner, "folder", lambda: tmp_path)
     write(tmp_path / "01_label_noise.ipynb")
     with pytest.raises(ValueError, match="Did you mean '01_label_noise'"):
         course.find("label_noise")

@@ -16,8 +16,8 @@ FAULTS = {
         ("schedules.py", "return self.final * _SHAPES[self.shape](t, self.sharpness)", "return self.final"),
     ],
     "excluded samples still trained on": [
-        ("loop.py", "kept = self.ledger.kept\n", "kept = torch.arange(self.ledger.n)\n"),
-        ("loop.py", "self.ledger.weights[index]", "torch.ones(len(index))"),
+        ("ledger.py", "trained = self.ledger.trained\n", "trained = torch.arange(self.ledger.n)\n"),
+        ("training.py", "ledger.weights[index]", "torch.ones(len(index))"),
     ],
 }
 

@@ -7,7 +7,7 @@ import torchvision
 from torch import nn
 
 from stepe_lite import Dataset, models
-from stepe_lite.batches import Images, crop_and_flip, flip
+from stepe_lite.learner import Images, crop_and_flip, flip
 
 
 def random_pixels(*shape, seed=0):

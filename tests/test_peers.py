@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from stepe_lite import Dataset, analysis, fingerprint, fit, models, noise, peers
+from stepe_lite import Dataset, analysis, fit, models, noise, peers
+from stepe_lite.history import network_digest
 from stepe_lite.peers import EstimatedStepE
 
 SETTINGS = {"epochs": 3, "batch_size": 32, "device": "cpu"}
@@ -51,9 +52,9 @@ def test_clean_labels_are_not_used(small):
 
 def test_a_network_that_is_passed_stays_as_it_was(small):
     net = models.mlp()
-    before = fingerprint.network(net)
+    before = network_digest(net)
     peers.confident_learning(small, net, folds=3, **SETTINGS)
-    assert fingerprint.network(net) == before
+    assert network_digest(net) == before
 
 
 class _Brightness(nn.Module):

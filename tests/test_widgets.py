@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepe_lite import Everything, StepE, fit, losses, noise, plots, schedules
-from stepe_lite.analysis import precision_recall
-from stepe_lite.replay import outcome, replay
+from stepe_lite.analysis import outcome, precision_recall, replay
 from stepe_lite.widgets import explorer
 from stepe_lite.widgets.explorer import ScheduleExplorer
 
@@ -141,8 +140,12 @@ def test_the_same_picture_as_the_static_figure(widget, data, standard):
         StepE(schedules.exponential(2, 3, 0.4, sharpness=9)),
         StepE(schedules.constant(0.4, 2)),
         StepE(schedules.linear(2, 3, 0.4), momentum=0.5),
+        StepE(schedules.linear(2, 3, 0.4), per_class=True),
+        StepE(lambda epoch: 0.4),
+        Everything(),
+        None,
     ],
-    ids=str,
+    ids=lambda rule: str(rule).partition(" at 0x")[0],
 )
 def test_a_rule_that_the_controls_cannot_show_is_refused(data, standard, rule):
     with pytest.raises(ValueError, match=r"rule is .*, but"):
@@ -151,7 +154,7 @@ def test_a_rule_that_the_controls_cannot_show_is_refused(data, standard, rule):
 
 def test_a_run_with_another_loss_is_refused(data):
     other = fit(data, "mlp", Everything(), epochs=1, loss=losses.GeneralizedCrossEntropy(), progress=False)
-    with pytest.raises(ValueError, match="has the loss GeneralizedCrossEntropy"):
+    with pytest.raises(ValueError, match="the loss of this history is 'GeneralizedCrossEntropy"):
         ScheduleExplorer(data, {"standard": other}, "mlp", START)
 
 
