@@ -6,8 +6,7 @@ history = fit(data, "mlp", StepE(schedules.linear(warmup=5, ramp=15, final=0.4))
 """
 
 from . import losses, models, noise, schedules
-from .dataset import Dataset
-from .datasets import load
+from .datasets import Dataset, load
 from .history import History
 from .ledger import Ledger
 from .rules import (

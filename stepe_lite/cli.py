@@ -10,7 +10,6 @@ from . import (
     course,
     datasets,
     experiments,
-    files,
     grid,
     inventory,
     models,
@@ -49,7 +48,7 @@ class _Commands(click.Group):
     def invoke(self, ctx):
         try:
             return super().invoke(ctx)
-        except (OSError, TrainingDiverged, files.DamagedData) as error:
+        except (OSError, TrainingDiverged, datasets.DamagedData) as error:
             raise click.ClickException(str(error)) from error
         except ValueError as error:
             raise click.UsageError(str(error)) from error

@@ -4,7 +4,8 @@ import sys
 
 import click
 
-from . import datasets, files, validate
+from . import datasets, validate
+from .datasets import sources
 
 
 @click.command()
@@ -21,8 +22,8 @@ def data(name, download, root):
     if name == "digits":
         click.echo("digits is embedded in scikit-learn: nothing to download.")
         return
-    place = files.find(name, root, download)
-    for path, state in files.check(place, name).items():
+    place = sources.find(name, root, download)
+    for path, state in sources.check(place, name).items():
         click.echo(f"{state:8} {place / path}")
     click.echo(repr(datasets.load(name, place)))
 
@@ -31,10 +32,10 @@ def _where(name, root):
     if name == "digits":
         return "embedded"
     try:
-        return str(files.find(name, root))
-    except files.MissingData:
+        return str(sources.find(name, root))
+    except datasets.MissingData:
         return f"missing: stepe-lite data {name} --download"
-    except (files.DamagedData, ImportError) as error:
+    except (datasets.DamagedData, ImportError) as error:
         return str(error)
 
 

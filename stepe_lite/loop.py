@@ -10,7 +10,7 @@ import torch
 from . import analysis, devices, fingerprint, losses, seeding, validate
 from .atomic import written_beside
 from .batches import Images
-from .dataset import Dataset
+from .datasets import Dataset
 from .history import History
 from .learner import DEFAULT_LR, LR_SCHEDULES, OPTIMIZERS, Learner
 from .ledger import Ledger

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import analysis, folders, validate
+from . import analysis, validate
 from .atomic import written_beside
+from .datasets import folders
 
 _NUMBERS = ["confidence_given", "confidence_suggested", "last_loss", "mean_loss"]
 
@@ -18,7 +19,7 @@ _NUMBERS = ["confidence_given", "confidence_suggested", "last_loss", "mean_loss"
 def suspicious(data, history, files=None):
     """The samples that the last epoch excluded, the most suspicious first: DataFrame, index `sample`.
 
-    file : only if `files` (n names, see `folders.image_files`) are given
+    file : only if `files` (n names, see `datasets.image_files`) are given
     given : the class name in `data`
     suggested : what the trained network says, in evaluation mode. Where it agrees with `given`, little is suspicious.
     confidence_given, confidence_suggested : its probabilities of these two classes, in [0, 1]
@@ -174,7 +175,7 @@ class Review:
         Raises ValueError if the table has no column `file`, or what `folders.copy` raises.
         """
         if "file" not in self.table:
-            raise ValueError('the table has no column "file": pass files=folders.image_files(folder) to suspicious.')
+            raise ValueError('the table has no column "file": pass files=datasets.image_files(folder) to suspicious.')
         folders.copy(source, destination, {self.table.file[i]: label for i, label in self.decisions.items()})
 
     def _given(self, sample):

@@ -283,7 +283,7 @@ def test_missing_data_are_one_message_with_all_that_helps(tmp_path, command):
 
 
 def test_a_damaged_file_is_shown_with_its_hash(tmp_path):
-    for path in datasets.files.needed("cifar100n"):
+    for path in datasets.sources.needed("cifar100n"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(b"damaged")
     result = stepe_lite("data", "cifar100n", "--root", tmp_path)

@@ -61,8 +61,3 @@ def test_the_accuracies_in_the_readme_are_the_recorded_ones():
             dataset = name.lower().replace("cifar-", "cifar").replace(" ", "-")
             chosen = runs[(runs.dataset == dataset) & (runs.method == method)]
             assert len(chosen) == 3 and experiments.percent(chosen.accuracy_last) == accuracy, (method, name)
-
-
-def test_modules_stay_small():
-    for path in (ROOT / "stepe_lite").rglob("*.py"):
-        assert len(path.read_text().splitlines()) <= 220, path.name

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stepe_lite import Dataset, History, KeepOnly, StepE, fit, folders, noise, schedules
+from stepe_lite import Dataset, History, KeepOnly, StepE, fit, noise, schedules
+from stepe_lite.datasets import folders
 from stepe_lite.review import Review, suspicious
 
 CLASSES = ("ant", "bee", "cat")
@@ -375,5 +376,5 @@ def test_labels_that_do_not_fit_the_folder_are_refused_before_anything_is_writte
 
 
 def test_a_review_without_files_cannot_be_copied(tmp_path):
-    with pytest.raises(ValueError, match=r'no column "file": pass files=folders.image_files'):
+    with pytest.raises(ValueError, match=r'no column "file": pass files=datasets.image_files'):
         Review(table(), CLASSES).copy_folder(make_folder(tmp_path / "mine"), tmp_path / "cleaned")

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import folders, seeding, validate
-from .noise import NoiseModel, transition_matrix
+from .. import seeding, validate
+from ..noise import NoiseModel, transition_matrix
+from . import folders
 
 
 @dataclass(frozen=True, eq=False, repr=False)

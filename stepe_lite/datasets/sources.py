@@ -1,16 +1,31 @@
-"""The files behind the data sets: where they are looked for, whether they are whole, how to get them."""
+"""Data sets by name, and the files behind them: where they are looked for, whether they are whole, how to get them."""
 
 import gzip
 import os
 import shutil
 import tempfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
-from .atomic import written_beside
+import numpy as np
+import torch
+
+from .. import validate
+from ..atomic import written_beside
+from .dataset import Dataset
 
 HUMAN_URL = "https://github.com/UCSC-REAL/cifar-10-100n/raw/main/data/"
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package dataset-fashion-mnist puts it
+# Name -> its key in the label files of CIFAR-N.
+_HUMAN_KEYS = {
+    "cifar10n-aggre": "aggre_label",
+    "cifar10n-random1": "random_label1",
+    "cifar10n-random2": "random_label2",
+    "cifar10n-random3": "random_label3",
+    "cifar10n-worse": "worse_label",
+    "cifar100n": "noisy_label",
+}
 _SIZE_MB = {"fashion-mnist": 53, "cifar10": 186, "cifar100": 186}  # on disk
 
 # Path under the data folder -> algorithm:hash. Images: torchvision's own MD5s (Fashion-MNIST: of the unpacked files).
@@ -33,6 +48,57 @@ class MissingData(FileNotFoundError):
 
 class DamagedData(ValueError):
     """A file of a data set is damaged or cut short; the message shows the hash."""
+
+
+def names():
+    """Every name that `load` takes."""
+    return ("digits", "fashion-mnist", "cifar10", "cifar100", *_HUMAN_KEYS)
+
+
+def load(name="digits", root=None, download=False):
+    """Load a data set by name, see `names()`.
+
+    `root` is a folder with the files as torchvision and the CIFAR-N authors ship them. Without it, or where it lacks
+    them, $STEPE_LITE_DATA and a per-user cache are looked through. `download=True` fetches what is missing into the
+    first of these. Raises ValueError for an unknown name, `MissingData` where files are missing (it says which,
+    and how to get them), `DamagedData` where a file's hash is wrong.
+    """
+    validate.choice("name", name, names())
+    if name == "digits":
+        return _digits()
+    folder = find(name, root, download)
+    images_of = base(name)
+    data = _torchvision(images_of, folder, name)
+    if name == images_of:
+        return data
+    human = read_human_labels(folder, images_of)
+    if not np.array_equal(human["clean_label"], data.labels.numpy()):
+        raise DamagedData(f"the clean labels in {folder} differ from torchvision's, so the orders do not match.")
+    return replace(data, labels=torch.as_tensor(human[_HUMAN_KEYS[name]]).long())
+
+
+def _digits():
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    # 0 to 16 becomes 0 to 255. The split is one of ours: stratified, always the same, 500 test images.
+    images = torch.from_numpy(np.rint(digits.images * (255 / 16)).astype(np.uint8))[:, None]
+    labels = torch.from_numpy(digits.target).long()
+    train, test = train_test_split(np.arange(len(labels)), test_size=500, stratify=digits.target, random_state=0)
+    classes = tuple(str(c) for c in range(10))
+    return Dataset(images[train], labels[train], labels[train], images[test], labels[test], classes, "digits")
+
+
+def _torchvision(images_of, folder, name):
+    train, test = (reader(images_of)(folder, train=part, download=False) for part in (True, False))
+    images, test_images = (_channels_first(torch.as_tensor(part.data)) for part in (train, test))
+    labels, test_labels = (torch.as_tensor(part.targets).long() for part in (train, test))
+    return Dataset(images, labels, labels, test_images, test_labels, tuple(train.classes), name)
+
+
+def _channels_first(images):
+    return images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
 
 
 def base(name):
@@ -134,9 +200,6 @@ def read_human_labels(folder, base):
     NumPy names that these files use (its own harmless ones it knows); a file with any other is refused: DamagedData.
     """
     import _codecs
-
-    import numpy as np
-    import torch
 
     (path,) = _HUMAN[base]
     allowed = [

@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from . import validate
-from .atomic import folder_beside
+from .. import validate
+from ..atomic import folder_beside
 
 
 def read(path, size=None):
