@@ -206,4 +206,5 @@ def table(preset, out, jobs, root, show, save):
 
 
 main.add_command(inventory.data)
+main.add_command(inventory.audit)
 main.add_command(inventory.doctor)

@@ -1,11 +1,8 @@
-"""What this machine has, and what is missing: the commands `stepe-lite data` and `stepe-lite doctor`."""
+"""The commands about data, and about what this machine has: `stepe-lite data`, `audit` and `doctor`."""
 
 import sys
 
 import click
-
-from . import datasets, validate
-from .datasets import sources
 
 
 @click.command()
@@ -14,11 +11,15 @@ from .datasets import sources
 @click.option("--root", help="Folder with the data files, searched first and downloaded to.")
 def data(name, download, root):
     """List the data sets, or verify NAME file by file, or download it."""
+    from . import datasets
+    from .datasets import sources
+    from .utils import check_choice
+
     if name is None:
         for each in datasets.names():
             click.echo(f"{each:18} {_where(each, root)}")
         return
-    validate.choice("data set", name, datasets.names())
+    check_choice("data set", name, datasets.names())
     if name == "digits":
         click.echo("digits is embedded in scikit-learn: nothing to download.")
         return
@@ -29,14 +30,40 @@ def data(name, download, root):
 
 
 def _where(name, root):
+    from .datasets import MissingData, sources
+
     if name == "digits":
         return "embedded"
     try:
         return str(sources.find(name, root))
-    except datasets.MissingData:
+    except MissingData:
         return f"missing: stepe-lite data {name} --download"
-    except (datasets.DamagedData, ImportError) as error:
+    except (OSError, ImportError) as error:
         return str(error)
+
+
+@click.command()
+@click.argument("path", metavar="FOLDER|CSV")
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON: the findings, and a row for each file.")
+@click.option("--image", default="file", show_default=True, help="Column of a CSV file with the files' names.")
+@click.option("--label", default="label", show_default=True, help="Column of a CSV file with the labels.")
+@click.option("--root", help="Folder that the names in a CSV file start from. Default: its own.")
+def audit(path, as_json, image, label, root):
+    """Look at every file of a folder of images (one sub-folder a class) or of a CSV file: what is read, and what is not?
+
+    Each file has one fate: an image, unreadable, or skipped, with the reason. Images that are there twice are found;
+    under two classes they are wrong labels for certain. Nothing is changed.
+    """
+    import json
+
+    from .datasets import audit as auditing
+
+    table = auditing.audit(path, image=image, label=label, root=root, progress=sys.stderr.isatty())
+    if not as_json:
+        click.echo(auditing.report(table))
+        return
+    rows = json.loads(table.rename(index=auditing.sheets.printable).reset_index().to_json(orient="records"))
+    click.echo(json.dumps({"findings": auditing.findings(table), "files": rows}, indent=1))
 
 
 @click.command()
@@ -47,6 +74,8 @@ def doctor(root):
     from importlib.metadata import PackageNotFoundError, requires, version
 
     from packaging.requirements import Requirement
+
+    from . import datasets
 
     click.echo(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     broken = []

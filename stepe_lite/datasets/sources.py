@@ -1,8 +1,9 @@
 """Data sets by name, and the files behind them: where they are looked for, whether they are whole, how to get them."""
 
+import functools
 import gzip
+import hashlib
 import os
-import shutil
 import tempfile
 import zlib
 from dataclasses import replace
@@ -11,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .. import validate
-from ..atomic import written_beside
+from ..utils import check_choice, expand, written_beside
 from .dataset import Dataset
 
 HUMAN_URL = "https://github.com/UCSC-REAL/cifar-10-100n/raw/main/data/"
@@ -46,7 +46,7 @@ class MissingData(FileNotFoundError):
     """Files of a data set are missing; the message says which, where they were looked for and how to get them."""
 
 
-class DamagedData(ValueError):
+class DamagedData(OSError):
     """A file of a data set is damaged or cut short; the message shows the hash."""
 
 
@@ -63,7 +63,7 @@ def load(name="digits", root=None, download=False):
     first of these. Raises ValueError for an unknown name, `MissingData` where files are missing (it says which,
     and how to get them), `DamagedData` where a file's hash is wrong.
     """
-    validate.choice("name", name, names())
+    check_choice("name", name, names())
     if name == "digits":
         return _digits()
     folder = find(name, root, download)
@@ -127,30 +127,38 @@ def needed(name):
 
 
 def cache():
-    """The per-user folder for downloads."""
+    """The per-user folder for downloads; None where nobody knows the user's home."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("stepe_lite")
+    path = user_cache_path("stepe_lite")
+    return None if str(path).startswith("~") else path
 
 
 def places(root=None):
     """The folders to look in, best first: root, $STEPE_LITE_DATA, the per-user cache."""
-    return [Path(p).expanduser() for p in (root, os.environ.get("STEPE_LITE_DATA"), cache()) if p]
+    named = {"root": root, "$STEPE_LITE_DATA": os.environ.get("STEPE_LITE_DATA"), "the per-user cache": cache()}
+    return [expand(name, path) for name, path in named.items() if path]
 
 
 def check(folder, name):
     """State of each file of `name` in `folder`: dict path -> "ok", "missing" or "damaged: …" with both hashes."""
-    from pooch import file_hash
-
     states = {}
     for path, known in needed(name).items():
         algorithm, expected = known.split(":")
         if not (folder / path).is_file():
             states[path] = "missing"
         else:
-            found = file_hash(str(folder / path), alg=algorithm)
+            status = (folder / path).stat()
+            found = _hash(folder / path, algorithm, status.st_mtime_ns, status.st_size)
             states[path] = "ok" if found == expected else f"damaged: its {algorithm} is {found}, expected {expected}"
     return states
+
+
+@functools.cache
+def _hash(path, algorithm, *_):
+    """The hash of a file; what follows (its time and size) says when it must be computed anew."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def find(name, root=None, download=False):
@@ -163,9 +171,9 @@ def find(name, root=None, download=False):
             except DamagedData:
                 if not download:
                     raise
-    if name == "fashion-mnist" and _DEBIAN.is_dir():
+    if name == "fashion-mnist" and _DEBIAN.is_dir() and cache():
         return _unpack_debian(cache())
-    if not download:
+    if not download or not tried:
         raise MissingData(_missing(name, tried))
     fetch(name, tried[0])
     return _whole(tried[0], name)
@@ -221,20 +229,24 @@ def read_human_labels(folder, base):
 
 def _unpack_debian(folder):
     """Unpack Debian's .gz files into `folder` as torchvision expects them, if they are whole."""
-    from pooch import file_hash
-
     for path, known in _FASHION.items():
         packed = _DEBIAN / f"{Path(path).name}.gz"
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
         try:
-            with written_beside(folder / path) as partial:
-                with gzip.open(packed) as source, open(partial, "wb") as target:
-                    shutil.copyfileobj(source, target)
-                found = file_hash(str(partial), alg="md5")
-                if f"md5:{found}" != known:
-                    raise DamagedData(f"{packed} is damaged: unpacked, its md5 is {found}, expected {known[4:]}.")
+            content = gzip.decompress(packed.read_bytes())
         except (EOFError, zlib.error, OSError) as error:
             raise DamagedData(f"{packed} cannot be unpacked ({error}).") from error
+        found = hashlib.md5(content).hexdigest()
+        if f"md5:{found}" != known:
+            raise DamagedData(f"{packed} is damaged: unpacked, its md5 is {found}, expected {known[4:]}.")
+        try:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            with written_beside(folder / path) as partial:
+                partial.write_bytes(content)
+        except OSError as error:
+            raise OSError(
+                f"fashion-mnist lies packed in {_DEBIAN} and cannot be unpacked into {folder} ({error.strerror}): "
+                "let $XDG_CACHE_HOME name a folder that can be written to."
+            ) from error
     return folder
 
 
