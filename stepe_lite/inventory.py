@@ -49,9 +49,9 @@ def _where(name, root):
 @click.option("--label", default="label", show_default=True, help="Column of a CSV file with the labels.")
 @click.option("--root", help="Folder that the names in a CSV file start from. Default: its own.")
 def audit(path, as_json, image, label, root):
-    """Look at every file of a folder of images (one sub-folder a class) or of a CSV file: what is read, and what is not?
+    """Look at every file of a folder of images (one sub-folder a class) or of a CSV file.
 
-    Each file has one fate: an image, unreadable, or skipped, with the reason. Images that are there twice are found;
+    Each has one fate: an image, unreadable, or skipped, with the reason. Images that are there twice are found;
     under two classes they are wrong labels for certain. Nothing is changed.
     """
     import json

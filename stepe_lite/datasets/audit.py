@@ -10,7 +10,7 @@ from ..utils import expand
 from . import folders, images, labels, sheets
 
 SIDE = 16  # thumbnails of SIDE × SIDE grey pixels are compared
-_SHOWN = 10  # lines of one finding
+_SHOWN = 20  # lines of one finding
 
 
 def audit(path, *, image="file", label="label", root=None, near=0.99, progress=True):
@@ -65,8 +65,8 @@ def findings(table):
     files : counts by fate; classes : images by class, in order; kinds : images by (format, mode, bits)
     unreadable, skipped, missing : file -> why
     turned : images that carry an orientation; transparent : with transparent parts
-    same : groups of files with the very same bytes; two_labels : those of them with more than one class, so at least one
-    label is wrong; near : (file, file, similarity); near_two_labels : those with two classes
+    same : groups of files with the very same bytes; two_labels : those of them with more than one class, so at least
+    one label is wrong; near : (file, file, similarity); near_two_labels : those with two classes
     case : groups of names that differ in upper and lower case alone
     """
     kept = table[table.fate == "image"]

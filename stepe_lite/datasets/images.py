@@ -117,7 +117,7 @@ def read_all(paths, *, what, lines=None, size=None, background="white", skip_unr
             images = torch.empty(len(paths), 3, *pixels.shape[:2], dtype=torch.uint8)
         sizes.add(pixels.shape[:2])
         if len(sizes) == 1:
-            images[len(kept)] = torch.from_numpy(pixels.transpose(2, 0, 1))
+            images.numpy()[len(kept)] = pixels.transpose(2, 0, 1)
         kept.append(name)
     unreadable = {name: why for name, why in refused.items() if lines or is_picture(name)}
     if unreadable and not skip_unreadable:
@@ -209,7 +209,7 @@ def _eight_bits(image, facts, background):
         low, high, top = values.min(), values.max(), 2**facts.bits - 1
         if image.mode == "F":
             top = 1
-        elif facts.format not in ("PNG", "PPM", "TIFF", "JPEG2000") or facts.bits > 16:
+        elif (facts.format, image.mode) == ("TIFF", "I") or facts.format not in ("PNG", "PPM", "TIFF", "JPEG2000"):
             raise BadInput(f"whole numbers from {low} to {high} without a stated range: save it with 8 or 16 bits")
         if not 0 <= low <= high <= top:  # NaN is caught as well
             raise BadInput(f"its numbers go from {low:g} to {high:g}, but must lie from 0 to {top}")

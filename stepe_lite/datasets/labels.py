@@ -88,8 +88,9 @@ def _plain(name, labels):
         labels = labels.detach().cpu().numpy()
     if np.ma.is_masked(labels):
         raise BadInput(f"{name} is masked at {int(np.ma.getmaskarray(labels).argmax())}, but every sample needs one.")
+    mixed = isinstance(labels, list | tuple) and any(isinstance(label, str) for label in labels)
     try:
-        values = np.asarray(labels)
+        values = np.asarray(labels, dtype=object if mixed else None)  # else NumPy makes text of the numbers
     except ValueError:
         raise BadInput(f"{name} holds lists of several lengths, but {wanted}.") from None
     missing = pd.isna(values) if values.ndim == 1 else np.zeros(0)
