@@ -1,5 +1,6 @@
 """One image file, or thousands, as upright 8-bit RGB: converted correctly or refused by name, never bent in silence."""
 
+import functools
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -44,10 +45,9 @@ def read(path, size=None, background="white"):
     """
     from PIL import Image
 
-    Image.init()
     try:
         _check_file(path)
-        with Image.open(path, formats=[name for name in Image.ID if name not in _NOT_OURS]) as image:
+        with Image.open(path, formats=_formats()) as image:
             facts = _facts(image)
             if size is not None:
                 image.draft(None, (2 * max(size),) * 2)  # a JPEG is decoded smaller, at least twice as large
@@ -67,7 +67,7 @@ def is_picture(name):
     from PIL import Image
 
     suffix = Path(name).suffix.lower()
-    return suffix in _OTHER_PICTURES.split() or Image.registered_extensions().get(suffix) in set(Image.ID) - _NOT_OURS
+    return suffix in _OTHER_PICTURES.split() or Image.registered_extensions().get(suffix) in _formats()
 
 
 def in_threads(work, items, label=None):
@@ -78,9 +78,15 @@ def in_threads(work, items, label=None):
     from tqdm.auto import tqdm
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ThreadPoolExecutor(cores) as pool:
+    parts = (items[start : start + 8] for start in range(0, len(items), 8))  # handing over costs time, too
+    with (
+        ThreadPoolExecutor(cores) as pool,
+        tqdm(desc=label, total=len(items), disable=label is None, leave=False) as bar,
+    ):
         try:
-            yield from tqdm(pool.map(work, items), label, len(items), disable=label is None, leave=False)
+            for part in pool.map(lambda part: [work(item) for item in part], parts):
+                yield from part
+                bar.update(len(part))
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -168,6 +174,16 @@ def tell(title, reasons):
     """Print a line where there is something to tell."""
     if reasons:
         print(f"{title} ({len(reasons)}): {listed(reasons)}")
+
+
+@functools.cache
+def _formats():
+    """The names of the formats that are tried, the frequent ones first."""
+    from PIL import Image
+
+    Image.init()
+    frequent = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]
+    return [*frequent, *(name for name in Image.ID if name not in _NOT_OURS | set(frequent))]
 
 
 def _check_file(path):
