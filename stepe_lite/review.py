@@ -186,8 +186,8 @@ class Review:
             if sample < 0 or sample in rows:
                 said = "is negative" if sample < 0 else "stands there more than once"
                 raise BadInput(f"{where('sample')}: sample {sample} {said}.")
-            given = _class(row["given"], classes, where("given"))
-            suggested = row["suggested"].strip() and _class(row["suggested"], classes, where("suggested"))
+            given = class_named(row["given"], classes, where("given"))
+            suggested = row["suggested"].strip() and class_named(row["suggested"], classes, where("suggested"))
             numbers = {name: sheets.number(row.get(name, ""), where(name)) for name in _NUMBERS}
             excluded = row.get("excluded", "").strip().lower() in ("true", "1", "1.0")
             if files is not None and "file" in row:
@@ -198,7 +198,7 @@ class Review:
             names = {"file": row["file"]} if "file" in row else {}
             rows[sample] = names | {"given": given, "suggested": suggested} | numbers | {"excluded": excluded}
             word, label = row["decision"].strip().lower(), row["label"].strip()
-            label = label and _class(label, classes, where("label"))
+            label = label and class_named(label, classes, where("label"))
             if not word and not label:
                 continue
             word = check_choice(where("decision"), word or ("keep" if label == given else "relabel"), _DECISIONS)
@@ -281,8 +281,8 @@ def _check_same_data(data, run):
         raise BadInput(f"run is of {config['data']}, with other images or labels than {data!r}.")
 
 
-def _class(text, classes, where):
-    """The class that a cell means: as it is, or as a spreadsheet may have changed it, if that can be only one."""
+def class_named(text, classes, where):
+    """The class that a text means: as it is, or as a spreadsheet may have changed it, if that can be only one."""
 
     def number(name):
         try:

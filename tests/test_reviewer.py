@@ -3,8 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
+from PIL import Image
 
-from stepe_lite import StepE, fit, noise, schedules
+from stepe_lite import Dataset, StepE, fit, noise, plots, schedules
 from stepe_lite.review import Review, suspicious
 from stepe_lite.widgets.reviewer import Reviewer
 
@@ -17,7 +19,8 @@ def run(digits):
 
 
 @pytest.fixture
-def reviewer(run, tmp_path):
+def reviewer(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(Reviewer, "PAUSE", 0)
     data, history, table = run
     return Reviewer(data, history, Review(table, data.classes), tmp_path / "review.csv")
 
@@ -101,6 +104,61 @@ def test_a_table_without_rows_has_nothing_to_review(run, tmp_path):
     data, history, table = run
     reviewer = Reviewer(data, history, Review(table.head(0), data.classes), tmp_path / "review.csv")
     assert reviewer.sample is None and reviewer.status.value == "0 of 0 reviewed"
+
+
+def test_a_double_press_does_not_decide_on_an_image_that_nobody_has_seen(run, tmp_path, monkeypatch):
+    data, history, table = run
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr("stepe_lite.widgets.reviewer.time.monotonic", lambda: clock.now)
+    reviewer = Reviewer(data, history, Review(table, data.classes), tmp_path / "review.csv")
+    for wait, decided in ((1, 1), (0.1, 1), (0.2, 1), (0.2, 2), (0.05, 2), (9, 3)):
+        clock.now += wait
+        reviewer.drop.click()
+        assert len(reviewer.review.log) == decided, wait
+    reviewer.undo.click()
+    reviewer.export.click()
+    assert len(reviewer.review.log) == 3 and reviewer.path.exists()
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("7", "7"), (" 7 ", "7"), ("7.0", "7")])
+def test_the_class_is_typed_and_need_not_be_exact(reviewer, typed, meant):
+    reviewer.label.value = typed
+    reviewer.relabel.click()
+    assert list(reviewer.review.decisions.values()) == [meant]
+
+
+def test_a_class_that_there_is_not_decides_nothing(reviewer, monkeypatch):
+    told = []
+    shell = SimpleNamespace(showtraceback=lambda error, tb_offset: told.append(error[1]))
+    monkeypatch.setattr("ipywidgets.widgets.widget_output.get_ipython", lambda: shell)
+    reviewer.label.value = "seven"
+    reviewer.relabel.click()
+    assert "the class is 'seven', but must be one of '0', '1'" in str(told[0]) and reviewer.review.log == []
+
+
+def test_it_takes_losses_of_your_own_loop_or_none(run, tmp_path):
+    data, history, table = run
+    nothing = table.assign(suggested="", mean_loss=float("nan"))
+    with_losses = Reviewer(data, history.losses, Review(table, data.classes), tmp_path / "review.csv")
+    without = Reviewer(data, None, Review(nothing, data.classes), tmp_path / "review.csv")
+    assert bytes(with_losses.picture.value) != bytes(without.picture.value)
+    assert without.facts.value == f"given <b>{table.given.iloc[0]}</b>"
+    assert without.label.value == table.given.iloc[0]
+
+
+def test_the_picture_is_the_file_itself_in_its_own_shape(tmp_path):
+    wide = Image.new("RGB", (600, 200), "white")
+    wide.paste("black", (0, 0, 300, 200))
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        wide.save(tmp_path / name / "a.png")
+    data = Dataset.from_folder(tmp_path, size=8, progress=False)
+    figure = plots.suspect(data, torch.ones(3, 2), 0)
+    (shown,) = figure.axes[0].get_images()
+    assert shown.get_array().shape == (160, 480, 3) and figure.axes[0].get_aspect() == 1
+    (tmp_path / "cat" / "a.png").unlink()
+    (shown,) = plots.suspect(data, torch.ones(3, 2), 0).axes[0].get_images()
+    assert shown.get_array().shape == (8, 8, 3)
 
 
 def test_names_are_shown_as_they_are(run, tmp_path):

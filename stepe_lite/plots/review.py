@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..datasets import images
+from ..review import record_of
 from .samples import trajectory
 from .style import CLEAN, MISLABELED, new_axes, new_figure
 
@@ -26,15 +28,37 @@ def suspects(data, table, is_mislabeled=None, columns=10):
     return figure
 
 
-def suspect(data, history, sample):
-    """One sample: its image, and the loss on its given label by epoch, on a log scale. Grey: excluded."""
-    figure, axes = new_figure(1, 2, (6, 2.3), width_ratios=[1, 2])
-    picture, ax = axes[0]
-    _image(data, sample, picture)
-    picture.set_title(f"sample {sample}\ngiven: {data.classes[data.labels[sample]]}", fontsize=9)
-    trajectory(history, sample, ax, "black")
-    ax.set(xlabel="epoch (counted from 0); grey: excluded", ylabel="loss (nats)")
+def suspect(data, run, sample):
+    """One sample: its image (the file, where it comes from one), and the loss on its given label by epoch, log scale.
+
+    Grey: excluded. `run` : as for `review.suspicious`; None, or out-of-sample probabilities = there are no losses.
+    """
+    known = run is not None and not hasattr(run, "probabilities")
+    figure, axes = new_figure(1, 2 if known else 1, (6.4, 2.6), **({"width_ratios": [1, 1.6]} if known else {}))
+    picture = axes[0, 0]
+    original = _original(data, sample)
+    if original is None:
+        _image(data, sample, picture)
+    else:
+        picture.imshow(original)
+        picture.axis("off")
+    picture.set_title(f"sample {sample}\ngiven: {_cut(data.classes[data.labels[sample]], 26)}", fontsize=9)
+    if known:
+        trajectory(record_of(run), sample, axes[0, 1], "black")
+        axes[0, 1].set(xlabel="epoch (counted from 0); grey: excluded", ylabel="loss (nats)")
     return figure
+
+
+def _original(data, sample):
+    """The file of a sample as an upright image of at most 480 pixels, or None."""
+    if data.files is None:
+        return None
+    try:
+        image, _ = images.read(data.folder / data.files[sample])
+    except ValueError:  # moved or changed since: what was read stays
+        return None
+    image.thumbnail((480, 480))
+    return image
 
 
 def found(is_mislabeled, total, budget, ax=None):
