@@ -17,10 +17,12 @@ import pandas as pd
 import pytest
 import torch
 import torchvision
+from click.testing import CliRunner
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from stepe_lite import Dataset, datasets, load, noise
+from stepe_lite.cli import main
 from stepe_lite.datasets import DamagedData, MissingData, sources
 
 NOISE_RATES = {  # share of labels that differ from the clean ones
@@ -424,6 +426,47 @@ def test_damaged_files_of_debians_package_are_refused(tmp_path, monkeypatch, end
     with pytest.raises(DamagedData, match="train-images-idx3-ubyte"):
         load("fashion-mnist")
     assert [path for path in sources.cache().rglob("*") if path.is_file()] == []
+
+
+def test_a_cache_that_cannot_be_written_to_is_named_and_the_list_goes_on(tmp_path, monkeypatch):
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    content = {path: path.encode() for path in sources.needed("fashion-mnist")}
+    known = {path: f"md5:{hashlib.md5(text).hexdigest()}" for path, text in content.items()}
+    for path, text in content.items():
+        (packed / f"{path.rsplit('/')[-1]}.gz").write_bytes(gzip.compress(text))
+    (tmp_path / "file").write_text("where a folder should be")
+    monkeypatch.setattr(sources, "_FASHION", known)
+    monkeypatch.setattr(sources, "_DEBIAN", packed)
+    monkeypatch.setattr(sources, "cache", lambda: tmp_path / "file" / "cache")
+    with pytest.raises(OSError, match=r"lies packed in .*packed and cannot be unpacked into .*file"):
+        load("fashion-mnist")
+    for command in ("data", "doctor"):
+        done = CliRunner().invoke(main, [command])
+        assert "cannot be unpacked into" in done.output and "cifar100n" in done.output, done.output
+    monkeypatch.setattr(sources, "cache", lambda: None)  # no home
+    with pytest.raises(MissingData, match="fashion-mnist needs these files"):
+        load("fashion-mnist")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="homes are looked up differently")
+def test_without_a_home_there_is_no_cache(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: Path("~/.cache") / name)
+    assert sources.cache() is None and None not in sources.places()
+
+
+def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch, no_debian):
+    opened = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: opened.append(file.name) or digest(file, name))
+    for path in sources.needed("cifar10"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(path.encode())
+    states = [sources.check(tmp_path, name) for name in ("cifar10", "cifar10n-worse", "cifar10n-aggre")]
+    assert len(opened) == len(set(opened)) == len(sources.needed("cifar10"))
+    (tmp_path / path).write_bytes(b"longer than it was before")
+    assert sources.check(tmp_path, "cifar10")[path] != states[0][path] and len(opened) == len(set(opened)) + 1
 
 
 # Human labels: a pickle runs nothing

@@ -1,5 +1,8 @@
 """The review of suspicious samples: who is listed, decisions and undo, the CSV file, and cleaned copies."""
 
+import os
+import shutil
+import subprocess
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stepe_lite import Dataset, History, Ledger, StepE, fit, noise, schedules
-from stepe_lite.datasets import folders
+from stepe_lite.datasets import folders, sheets
 from stepe_lite.review import Review, suspicious
 
 CLASSES = ("ant", "bee", "cat")
@@ -224,6 +227,136 @@ def test_a_spreadsheet_may_add_decisions(tmp_path):
     rows.loc[3, "decision"] = "drop"
     rows.to_csv(tmp_path / "changed.csv", index=False)
     assert Review.from_csv(tmp_path / "changed.csv", CLASSES).decisions == {7: "cat", 0: None}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_what_spreadsheets_make_of_a_review_is_understood(tmp_path, encoding, separator):
+    classes = ("Amsel", "Käfer", "cat")
+    review = Review(table(files=True).replace({"ant": "Amsel", "bee": "Käfer"}), classes)
+    review.relabel(7, "cat"), review.drop(4)
+    review.to_csv(tmp_path / "review.csv")
+    rows = pd.read_csv(tmp_path / "review.csv", dtype=str, keep_default_na=False)
+    rows["mean_loss"] = rows.mean_loss.str.replace(".", ",") if separator != "," else rows.mean_loss
+    rows["sample"] += ".0"
+    rows["turn"] += ".0"
+    rows["excluded"] = rows.excluded.str.upper()
+    rows.loc[2, ["decision", "label"]] = " Keep ", ""
+    rows.loc[3, "label"] = "KÄFER"  # no decision: it means relabel
+    text = rows.to_csv(index=False, sep=separator, lineterminator="\r\n")
+    head, *lines = text.splitlines()
+    blank = separator * head.count(separator)
+    text = "\r\n".join(["sep=" + separator, head, blank, *lines[:2], "", *lines[2:], blank, blank])
+    (tmp_path / "changed.csv").write_bytes(text.encode(encoding))
+    again = Review.from_csv(tmp_path / "changed.csv", classes)
+    assert again.decisions == {7: "cat", 4: None, 9: "cat", 0: "Käfer"}
+    pd.testing.assert_frame_equal(again.table, review.table)
+
+
+def test_classes_that_a_spreadsheet_takes_for_numbers_are_known_where_only_one_is_meant(tmp_path):
+    classes = ("001", "002", "1e3")
+    review = Review(table().replace({"ant": "001", "bee": "002", "cat": "1e3"}), classes)
+    review.relabel(9, "001")
+    review.to_csv(tmp_path / "review.csv")
+    text = (tmp_path / "review.csv").read_text("utf-8-sig")
+    changed = text.replace("001", "1").replace("002", "2.0").replace("1e3", "1000")
+    (tmp_path / "review.csv").write_text(changed)
+    assert Review.from_csv(tmp_path / "review.csv", classes).decisions == {9: "001"}
+    pd.testing.assert_frame_equal(Review.from_csv(tmp_path / "review.csv", classes).table, review.table)
+    with pytest.raises(ValueError, match="line 3, column 'given' is '1', but must be one of '001', '01', '2', '1000'"):
+        Review.from_csv(tmp_path / "review.csv", ("001", "01", "2", "1000"))
+
+
+@pytest.mark.skipif(shutil.which("soffice") is None, reason="no LibreOffice (Debian: libreoffice-calc-nogui)")
+def test_a_review_survives_libreoffice_calc(tmp_path):
+    classes = ("001", "Käfer", "ça, va; bien")
+    names = {"ant": "001", "bee": "Käfer", "cat": "ça, va; bien"}
+    review = Review(table(files=True).replace(names), classes)
+    review.table.loc[9, "file"] = "cat/-1+2 = 3, \r\n.png"
+    review.relabel(7, "ça, va; bien"), review.drop(4), review.keep(9)
+    review.to_csv(tmp_path / "review.csv")
+    plain, windows, utf16 = "44,34,76", "59,34,ANSI", "9,34,UTF16"
+    for filters in (plain, windows, utf16):
+        for target in ("ods", f"csv:Text - txt - csv (StarCalc):{filters}"):
+            source = "review.csv" if target == "ods" else "review.ods"
+            folder = tmp_path if target == "ods" else tmp_path / "back"
+            subprocess.run(
+                ["soffice", f"-env:UserInstallation=file://{tmp_path}/profile", "--headless", "--convert-to", target,
+                 "--outdir", folder, tmp_path / source],
+                check=True, capture_output=True, timeout=300,
+            )  # fmt: skip
+        again = Review.from_csv(tmp_path / "back" / "review.csv", classes)
+        assert list(again.decisions.items()) == list(review.decisions.items()), filters
+        assert again.table.given.tolist() == review.table.given.tolist()
+        assert again.table.file.tolist() == [sheets.printable(file) for file in review.table.file]
+        np.testing.assert_allclose(again.table.mean_loss, review.table.mean_loss, rtol=1e-3)
+
+
+def test_a_file_name_that_is_no_text_survives_review_and_copy(tmp_path):
+    odd = b"cat/\xff \r\n.png".decode("utf-8", "surrogateescape")
+    for file in (odd, "cat/b.png", "dog/c.png"):
+        path = tmp_path / "mine" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), 9).save(path)
+    data = Dataset.from_folder(tmp_path / "mine", progress=False)
+    review = Review(suspicious(data, torch.ones(1, 3)), data.classes)
+    review.relabel(data.files.index(odd), "dog")
+    review.to_csv(tmp_path / "review.csv")
+    again = Review.from_csv(tmp_path / "review.csv", data.classes, data.files)
+    again.copy_folder(tmp_path / "mine", tmp_path / "new")
+    assert sorted(os.listdir(tmp_path / "new" / "dog")) == sorted([odd[4:], "c.png"])
+
+
+def test_the_cleaned_copy_of_a_table_keeps_all_other_rows_and_columns(tmp_path):
+    make_folder(tmp_path)
+    rows = [f"{CLASSES[label]}/{i}.png;{CLASSES[label]};n{i}" for i, label in enumerate(animals().labels)]
+    (tmp_path / "t.csv").write_text("\n".join(["Datei;Art;Notiz", *rows]), encoding="utf-16")
+    data = Dataset.from_csv(tmp_path / "t.csv", image="Datei", label="Art", progress=False)
+    review = Review(suspicious(data, torch.ones(1, 10)), data.classes)
+    review.relabel(3, "cat"), review.drop(8)
+    review.copy_table(tmp_path / "t.csv", tmp_path / "new.csv", image="Datei", label="Art")
+    wanted = [row.replace(";bee;n3", ";cat;n3") for row in rows if ";n8" not in row]
+    assert (tmp_path / "new.csv").read_text("utf-8-sig").splitlines() == [
+        row.replace(";", ",") for row in ["Datei;Art;Notiz", *wanted]
+    ]
+    again = Dataset.from_csv(tmp_path / "new.csv", image="Datei", label="Art", progress=False)
+    assert again.labels.tolist() == review.cleaned(data).labels.tolist()
+    with pytest.raises(FileExistsError):
+        review.copy_table(tmp_path / "t.csv", tmp_path / "new.csv", image="Datei", label="Art")
+    (tmp_path / "t.csv").write_text("file,label\nant/1.png,ant")
+    with pytest.raises(ValueError, match=r"has no row for 'bee/3.png'"):
+        review.copy_table(tmp_path / "t.csv", tmp_path / "newer.csv")
+
+
+def test_the_cleaned_copy_holds_every_file_whatever_it_is(tmp_path):
+    source = make_folder(tmp_path / "mine")
+    extra = {
+        "readme.md": b"x",
+        "ant/cut.png": b"\x89PNG",
+        "ant/._1.png": b"m",
+        "__MACOSX/ant/._1.png": b"m",
+        "bee/.hidden/x": b"h",
+        "cat/deep/film.gif": b"GIF89a",
+        "manifest.csv": b"older",
+        "bee/photo.HEIC": b"h",
+    }
+    for name, content in extra.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(content)
+    (source / "zebra").mkdir()
+    os.mkfifo(source / "cat" / "pipe")
+    review = decide(Review(table(files=True), CLASSES), [(7, "ant"), (9, None)])
+    review.copy_folder(source, tmp_path / "new")
+    copied = contents(tmp_path / "new")
+    assert {name: copied[name] for name in extra} == extra
+    assert "ant/7.png" in copied and "bee/7.png" not in copied and "cat/9.png" not in copied
+    manifest = pd.read_csv(tmp_path / "new" / "manifest_2.csv", keep_default_na=False).set_index("file")
+    assert len(manifest) == len(manifest.index.unique()) == 11 + len(extra) + 1
+    assert manifest.what[["bee/7.png", "cat/9.png", "cat/pipe"]].tolist() == [
+        "now ant", "dropped", "not copied: no regular file",
+    ]  # fmt: skip
+    assert (manifest.what == "copied").sum() == len(manifest) - 3
+    assert (tmp_path / "new" / "zebra").is_dir()
 
 
 def test_what_is_no_review_is_refused(tmp_path):

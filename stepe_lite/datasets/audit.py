@@ -112,6 +112,8 @@ def report(table):
         "same": "the very same image more than once", "near_two_labels": "nearly the same image under two classes",
         "near": "nearly the same image", "case": "names that differ in upper and lower case alone",
     }  # fmt: skip
+    for name in ("same", "near"):  # what lies in two classes is listed above
+        found[name] = [group for group in found[name] if group not in found[_IN_TWO[name]]]
     for name, title in titles.items():
         items = [f"{file}: {why}" for file, why in found[name].items()] if name in _REASONS else found[name]
         shown = [item if isinstance(item, str) else "  =  ".join(map(str, item)) for item in items[:_SHOWN]]
@@ -120,6 +122,7 @@ def report(table):
     return "\n".join(said)
 
 
+_IN_TWO = {"same": "two_labels", "near": "near_two_labels"}
 _REASONS = ("missing", "unreadable", "skipped")
 _WORDS = {"turned": "with an orientation to be applied", "transparent": "with transparent parts"}
 

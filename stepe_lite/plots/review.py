@@ -78,21 +78,18 @@ def found(is_mislabeled, total, budget, ax=None):
     return ax
 
 
-def guesses(shares, truth=None, ax=None):
-    """What each guess of the fraction leads to: `shares`, columns excluded and disagree, by guess, all from 0 to 1.
+def rankings(runs, ax=None):
+    """What rankings find, a dot a run: `runs`, columns kind (of noise), ranking, share (among the first rows)."""
+    import seaborn
 
-    `truth` : the share of mislabeled samples, where it is known (a horizontal line).
-    """
-    ax = new_axes(ax)
-    at = 100 * shares.index.to_numpy()
-    ax.plot(at, 100 * shares.excluded, "s--", color="0.5", markersize=9, fillstyle="none", label="excluded")
-    ax.plot(at, 100 * shares.disagree, "o-", color="#009E73", label="excluded, and the network disagrees")
-    if truth is not None:
-        ax.axhline(100 * truth, color=MISLABELED, linestyle=":", label=f"mislabeled: {100 * truth:.0f} %")
-    ax.set(
-        xlabel="guess: final fraction to exclude (%)", ylabel="share of all samples (%)", xlim=(0, None), ylim=(0, None)
+    ax = new_axes(ax, (7, 3.2))
+    colours = ["#009E73", "#000000", "#56B4E9"][: runs.ranking.nunique()]
+    percent = runs.assign(share=100 * runs.share)
+    seaborn.stripplot(
+        percent, x="share", y="kind", hue="ranking", palette=colours, dodge=True, ax=ax, size=8, jitter=False
     )
-    ax.legend(fontsize=8)
+    ax.set(xlabel="mislabeled among the first k rows (%); k = number of mislabeled samples", ylabel="")
+    ax.legend(fontsize=8, title=None)
     return ax
 
 
