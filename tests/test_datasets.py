@@ -8,6 +8,8 @@ import http.server
 import os
 import pickle
 import re
+import subprocess
+import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -449,11 +451,15 @@ def test_a_cache_that_cannot_be_written_to_is_named_and_the_list_goes_on(tmp_pat
         load("fashion-mnist")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="homes are looked up differently")
-def test_without_a_home_there_is_no_cache(monkeypatch):
-    monkeypatch.undo()
-    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: Path("~/.cache") / name)
-    assert sources.cache() is None and None not in sources.places()
+def test_without_a_home_there_is_no_cache():
+    code = """if True:
+        import pathlib, platformdirs
+        platformdirs.user_cache_path = lambda name: pathlib.Path("~/.cache") / name
+        from stepe_lite.datasets import sources
+        assert sources.cache() is None and sources.places("mine") == [pathlib.Path("mine")]
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "STEPE_LITE_DATA"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch, no_debian):

@@ -85,9 +85,8 @@ def rankings(runs, ax=None):
     ax = new_axes(ax, (7, 3.2))
     colours = ["#009E73", "#000000", "#56B4E9"][: runs.ranking.nunique()]
     percent = runs.assign(share=100 * runs.share)
-    seaborn.stripplot(
-        percent, x="share", y="kind", hue="ranking", palette=colours, dodge=True, ax=ax, size=8, jitter=False
-    )
+    how = {"hue": "ranking", "palette": colours, "dodge": True, "jitter": False, "size": 8}
+    seaborn.stripplot(percent, x="share", y="kind", ax=ax, **how)
     ax.set(xlabel="mislabeled among the first k rows (%); k = number of mislabeled samples", ylabel="")
     ax.legend(fontsize=8, title=None)
     return ax
