@@ -119,7 +119,7 @@ def test_in_08_one_is_relabelled_taken_back_relabelled_by_keyboard_and_exported(
         undo.click()
         page.get_by_text("0 of 40 reviewed").wait_for()
         page.wait_for_timeout(600)  # a new picture must be seen before it is decided on
-        page.locator(".widget-combobox input").fill("7")
+        page.locator(".widget-text input").fill("7")
         relabel.focus()
         page.keyboard.press("Space")
         page.get_by_text("1 of 40 reviewed").wait_for()

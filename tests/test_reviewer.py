@@ -198,6 +198,7 @@ reviewer
 def page(lab, tmp_path_factory):
     path = tmp_path_factory.mktemp("notebook") / "reviewer.ipynb"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CODE), nbformat.v4.new_code_cell("1 + 1")])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, path)
     with lab.open(path) as opened:
         opened.run_all()
@@ -216,7 +217,7 @@ def test_nothing_overlaps_or_is_squeezed(page, width, tmp_path):
     box = picture.bounding_box()
     assert facts["y"] >= box["y"] + box["height"] - 1
     assert all(button["y"] >= facts["y"] + facts["height"] for button in buttons)
-    boxes = [*buttons, cell.locator(".widget-combobox").bounding_box()]
+    boxes = [*buttons, cell.locator(".widget-text").bounding_box()]
     for i, one in enumerate(boxes):
         for other in boxes[i + 1 :]:
             beside = one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]
@@ -230,7 +231,7 @@ def test_nothing_overlaps_or_is_squeezed(page, width, tmp_path):
 
 def test_up_and_down_stay_in_the_list_of_classes(page):
     inner = page.page
-    cell, field = inner.locator(".jp-CodeCell").first, inner.locator(".widget-combobox input")
+    cell, field = inner.locator(".jp-CodeCell").first, inner.locator(".widget-text input")
     field.click()
     for key in ("ArrowDown", "ArrowUp", "ArrowDown"):
         inner.keyboard.press(key)
@@ -249,7 +250,7 @@ def test_a_double_press_decides_once_and_the_focus_stays(page):
     inner.keyboard.press("Space")
     inner.get_by_text("2 of 6 reviewed").wait_for()
     inner.wait_for_timeout(600)
-    inner.locator(".widget-combobox input").fill("Another one, hardly shorter ")
+    inner.locator(".widget-text input").fill("Another one, hardly shorter ")
     inner.locator(".jupyter-button", has_text="Relabel").click()
     inner.get_by_text("3 of 6 reviewed").wait_for()
     assert page.errors() == []
