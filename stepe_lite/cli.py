@@ -239,7 +239,8 @@ def table(preset, out, jobs, root, show, save):
 @click.option("--root", help="Folder with the data files, searched first and downloaded to.")
 def data(name, download, root):
     """List the data sets, or verify NAME file by file, or download it."""
-    from . import datasets, files
+    from . import datasets
+    from .datasets import sources
     from .utils import check_choice
 
     if name is None:
@@ -250,23 +251,47 @@ def data(name, download, root):
     if name == "digits":
         click.echo("digits is embedded in scikit-learn: nothing to download.")
         return
-    place = files.find(name, root, download)
-    for path, state in files.check(place, name).items():
+    place = sources.find(name, root, download)
+    for path, state in sources.check(place, name).items():
         click.echo(f"{state:8} {place / path}")
     click.echo(repr(datasets.load(name, place)))
 
 
 def _where(name, root):
-    from . import files
+    from .datasets import MissingData, sources
 
     if name == "digits":
         return "embedded"
     try:
-        return str(files.find(name, root))
-    except files.MissingData:
+        return str(sources.find(name, root))
+    except MissingData:
         return f"missing: stepe-lite data {name} --download"
-    except (files.DamagedData, ImportError) as error:
+    except (OSError, ImportError) as error:
         return str(error)
+
+
+@main.command()
+@click.argument("path", metavar="FOLDER|CSV")
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON: the findings, and a row for each file.")
+@click.option("--image", default="file", show_default=True, help="Column of a CSV file with the files' names.")
+@click.option("--label", default="label", show_default=True, help="Column of a CSV file with the labels.")
+@click.option("--root", help="Folder that the names in a CSV file start from. Default: its own.")
+def audit(path, as_json, image, label, root):
+    """Look at every file of a folder of images (one sub-folder a class) or of a CSV file.
+
+    Each has one fate: an image, unreadable, or skipped, with the reason. Images that are there twice are found;
+    under two classes they are wrong labels for certain. Nothing is changed.
+    """
+    import json
+
+    from .datasets import audit as auditing
+
+    table = auditing.audit(path, image=image, label=label, root=root, progress=sys.stderr.isatty())
+    if not as_json:
+        click.echo(auditing.report(table))
+        return
+    rows = json.loads(table.rename(index=auditing.sheets.printable).reset_index().to_json(orient="records"))
+    click.echo(json.dumps({"findings": auditing.findings(table), "files": rows}, indent=1))
 
 
 @main.command()
@@ -277,6 +302,8 @@ def doctor(root):
     from importlib.metadata import PackageNotFoundError, requires, version
 
     from packaging.requirements import Requirement
+
+    from . import datasets
 
     click.echo(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     broken = []
@@ -297,8 +324,6 @@ def doctor(root):
         broken += [] if ok else [str(need)]
         click.echo(f"{'✓' if ok else '✗'} {need.name} {found}{'' if ok else f' (needed: {need.specifier})'}")
     import torch
-
-    from . import datasets
 
     click.echo(f"device: {torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu, no CUDA GPU'}")
     for each in datasets.names():

@@ -1,55 +1,105 @@
 """Suspicious samples of your own data: a ranked table, your decisions on it, and a cleaned copy.
 
-Nothing here changes what it is given: not the Dataset, not the folder of images.
+Nothing here changes what it is given: not the Dataset, not the folder of images, not the table of labels.
 """
 
+import warnings
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
-from . import analysis, folders
-from .utils import BadInput, check_choice, written_beside
+from . import analysis
+from .datasets import folders, sheets
+from .history import data_digest
+from .utils import BadInput, check_choice, expand, written_beside
 
-_NUMBERS = ["confidence_given", "confidence_suggested", "last_loss", "mean_loss"]
+RANKINGS = ("mean loss", "last loss", "confidence")
+_NUMBERS = ("confidence_given", "confidence_suggested", "last_loss", "mean_loss", "times_excluded")
+_TEXTS = ("file", "given", "suggested")
 
 
-def suspicious(data, history, files=None):
-    """The samples that the last epoch excluded, the most suspicious first: DataFrame, index `sample`.
+class Record(NamedTuple):
+    """What a run says about its samples: losses (epochs, n) and bool excluded (epochs, n), on the CPU."""
 
-    file : only if `files` (n names, see `folders.image_files`) are given
+    losses: torch.Tensor
+    excluded: torch.Tensor
+
+
+def record_of(run):
+    """The Record of a History, of a Ledger, or of losses (epochs, n) that you noted yourself (nobody excluded)."""
+    losses = torch.as_tensor(getattr(run, "losses", run), dtype=torch.float32).detach().cpu()
+    if losses.ndim != 2 or not len(losses):
+        raise BadInput(f"the losses have shape {tuple(losses.shape)}, but must be (epochs, n), one epoch at least.")
+    weights = getattr(run, "weight_history", getattr(run, "weights", None))  # a Ledger's, a History's
+    return Record(losses, torch.zeros_like(losses, dtype=torch.bool) if weights is None else weights.cpu() < 0.5)
+
+
+def suspicious(data, run, *, rank_by=None, probabilities=None):
+    """All samples, the most suspicious label first: DataFrame, index `sample`.
+
+    data : Dataset; run : one of
+        a History of `fit(data, …)`, with any rule;
+        a Ledger, or losses (epochs, n), of a training loop of your own;
+        what `peers.confident_learning(data, …)` returned
+    probabilities : (n, k), what a network says about each sample; by default that of `run`, where it has one. Without
+        any, nothing is suggested.
+    rank_by : "mean loss" over all epochs, highest first (the default); "last loss", of the last epoch alone;
+        "confidence", the probability of the given label, lowest first. That is the default for confident learning,
+        whose probabilities come from networks that have not seen the sample, and worth little where they have.
+
+    Columns:
+    file : only if the images come from files
     given : the class name in `data`
-    suggested : what the trained network says, in evaluation mode. Where it agrees with `given`, little is suspicious.
-    confidence_given, confidence_suggested : its probabilities of these two classes, in [0, 1]
-    last_loss, mean_loss : nats, after the last epoch, and the mean over all epochs; ranked by `mean_loss`
-    times_excluded : how many epochs did without the sample
+    suggested : the most probable class
+    confidence_given, confidence_suggested : the probabilities of these two classes, in [0, 1]
+    last_loss, mean_loss : nats, after the last epoch, and the mean over all epochs
+    times_excluded : how many epochs did without the sample; excluded : whether the last one did
 
-    Only excluded samples are listed: a network reproduces the labels that it trains on, right or wrong. The excluded
-    ones it has trained on early in the run, not at the end. `history` comes from `fit(data, …)`.
-
-    Raises ValueError if `history` is of other data, or has no model because it was loaded from a file.
+    Look at the rows in their order, not only where `suggested` differs: a network reproduces the labels that it has
+    trained on, right or wrong, and even an excluded sample may have been learned before. A warning says where that has
+    happened. Raises ValueError if `run` is of other data, or has not what `rank_by` needs.
     """
-    if history.model is None:
-        raise BadInput("history has no model, so no label can be suggested: History.load does not bring it back.")
-    samples = analysis.sample_table(data, history)
-    if files is not None and len(files) != len(data):
-        raise BadInput(f"files has {len(files)} names, but there are {len(data)} samples.")
-    probabilities = analysis.logits(history.model, data.images, like=data.images).softmax(1).double()
-    confidence, suggested = probabilities.max(1)
-    table = pd.DataFrame({
-        **({} if files is None else {"file": files}),
-        "given": samples.given,
-        "suggested": np.asarray(data.classes)[suggested],
-        "confidence_given": probabilities.gather(1, data.labels[:, None])[:, 0],
-        "confidence_suggested": confidence,
-        "last_loss": samples.last_loss.astype(float),
-        "mean_loss": samples.mean_loss.astype(float),
-        "times_excluded": history.excluded.sum(0),
-    })  # fmt: skip
-    return table[history.excluded[-1].numpy()].sort_values(
-        "mean_loss", ascending=False, kind="stable", na_position="first"
+    known = probabilities is not None or hasattr(run, "probabilities")
+    rank_by = check_choice(
+        "rank_by", rank_by or ("confidence" if hasattr(run, "probabilities") else RANKINGS[0]), RANKINGS
     )
+    _check_same_data(data, run)
+    if known:
+        probabilities = torch.as_tensor(run.probabilities if probabilities is None else probabilities).detach().cpu()
+    elif getattr(run, "model", None) is not None:
+        probabilities, known = analysis.logits(run.model, data.images, like=data.images).softmax(1), True
+    n, k, names = len(data), len(data.classes), np.asarray(data.classes, dtype=object)
+    if known and probabilities.shape != (n, k):
+        raise BadInput(f"probabilities has shape {tuple(probabilities.shape)}, but must be ({n}, {k}).")
+    table = {} if data.files is None else {"file": [sheets.printable(file) for file in data.files]}
+    table |= {"given": names[data.labels], "suggested": "", "confidence_given": np.nan, "confidence_suggested": np.nan}
+    if known:
+        confidence, suggested = probabilities.double().max(1)
+        given = probabilities.double().gather(1, data.labels[:, None])[:, 0]
+        table |= {"suggested": names[suggested], "confidence_given": given, "confidence_suggested": confidence}
+    table |= {"last_loss": np.nan, "mean_loss": np.nan, "times_excluded": 0, "excluded": False}
+    if not hasattr(run, "probabilities"):
+        losses, excluded = record_of(run)
+        if losses.shape[1] != n:
+            raise BadInput(f"run is of {losses.shape[1]} samples, but data has {n}.")
+        table |= {"last_loss": losses[-1].double(), "mean_loss": losses.double().mean(0)}
+        table |= {"times_excluded": excluded.sum(0), "excluded": excluded[-1]}
+    table = pd.DataFrame(table, index=pd.RangeIndex(n, name="sample"))
+    column = {"confidence": "confidence_given"}.get(rank_by, rank_by.replace(" ", "_"))
+    if table[column].isna().all():
+        raise BadInput(f"rank_by is {rank_by!r}, but run has no {column}; it can be ranked by what it has.")
+    out, differ = table.excluded, table.suggested != table.given
+    if known and (out & differ).sum() < out.sum() / 2:
+        warnings.warn(
+            f"The network agrees with the given label of {(out & ~differ).sum()} of the {out.sum()} excluded samples. "
+            "Either many of these are right, or it learned wrong ones before they were excluded. So review the rows by "
+            "their rank, whatever is suggested; a ramp of 0 epochs or augment=True make suggestions better.",
+            stacklevel=2,
+        )
+    return table.sort_values(column, ascending=rank_by == "confidence", kind="stable", na_position="first")
 
 
 @dataclass(eq=False)
@@ -109,46 +159,63 @@ class Review:
         return table
 
     def to_csv(self, path):
-        """Write `as_table` to the file `path`. An older file there is replaced once the new one is whole."""
+        """Write `as_table` to the file `path` so that spreadsheets open it (UTF-8 with a mark, commas).
+
+        An older file there is replaced once the new one is whole.
+        """
+        table = self.as_table()
+        texts = {name: table[name].map(sheets.printable) for name in (*_TEXTS, "label") if name in table}
         with written_beside(path) as partial:
-            self.as_table().to_csv(partial)
+            table.assign(**texts).to_csv(partial, encoding="utf-8-sig")
 
     @classmethod
     def from_csv(cls, path, classes, files=None):
         """Take up the review that `to_csv` wrote, perhaps changed in a spreadsheet since. `classes`: as in the data.
 
-        In a spreadsheet, change the columns `decision` and, for "relabel", `label`; keep commas between the columns.
+        In a spreadsheet, change the columns `decision` (keep, relabel, drop) and `label`; a `label` alone will do. What
+        spreadsheets make of the rest is understood: other encodings and separators, decimal commas, 14.0 for 14, blank
+        rows, 1 for the class "001" (where no other class is the number 1).
 
-        Raises FileNotFoundError, or ValueError if `path` is no such table, has a decision or label that is none, or is
-        of other files than `files` (as for `suspicious`).
+        Raises FileNotFoundError, or ValueError with line and column if `path` is no such table, has a decision or label
+        that is none, or is of other files than `files` (`data.files`).
         """
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-        missing = {"sample", "given", "suggested", *_NUMBERS, "times_excluded", "decision", "label", "turn"} - {*table}
-        if missing:
-            hint = " Are there semicolons between the columns? They must be commas." if ";" in table.columns[0] else ""
-            raise BadInput(
-                f"path is {str(path)!r}, which is no table of Review.to_csv: no column {min(missing)!r}.{hint}"
-            )
-        number = {name: lambda text: float(text or "nan") for name in _NUMBERS}
-        number |= {"sample": int, "times_excluded": int, "turn": lambda text: int(text or 0)}
-        table = table.assign(**{name: table[name].map(read) for name, read in number.items()}).set_index("sample")
-        if table.index.has_duplicates:
-            twice = table.index[table.index.duplicated()][0]
-            raise BadInput(f"path is {str(path)!r}, which has sample {twice} more than once.")
-        review = cls(table.drop(columns=["decision", "label", "turn"]), tuple(classes))
-        for row in table[table.decision != ""].sort_values("turn", kind="stable").itertuples():
-            name = f"sample {row.Index} in {str(path)!r}: "
-            if check_choice(f"{name}decision", row.decision, ("keep", "relabel", "drop")) == "drop":
-                review.drop(row.Index)
+        sheet = sheets.read(path, ("sample", "given", "suggested", "decision", "label"))
+        rows, decided = {}, []
+        for row, line in zip(sheet.rows, sheet.lines):
+            where = lambda column, line=line: f"{str(path)!r}, line {line}, column {column!r}"  # noqa: E731
+            sample = sheets.whole(row["sample"], where("sample"))
+            if sample < 0 or sample in rows:
+                said = "is negative" if sample < 0 else "stands there more than once"
+                raise BadInput(f"{where('sample')}: sample {sample} {said}.")
+            given = class_named(row["given"], classes, where("given"))
+            suggested = row["suggested"].strip() and class_named(row["suggested"], classes, where("suggested"))
+            numbers = {name: sheets.number(row.get(name, ""), where(name)) for name in _NUMBERS}
+            excluded = row.get("excluded", "").strip().lower() in ("true", "1", "1.0")
+            if files is not None and "file" in row:
+                if sample >= len(files) or sheets.printable(files[sample]) != row["file"].strip():
+                    raise BadInput(
+                        f"{where('file')}, in a review of other files: {row['file']!r} is not sample {sample}."
+                    )
+            names = {"file": row["file"]} if "file" in row else {}
+            rows[sample] = names | {"given": given, "suggested": suggested} | numbers | {"excluded": excluded}
+            word, label = row["decision"].strip().lower(), row["label"].strip()
+            label = label and class_named(label, classes, where("label"))
+            if not word and not label:
                 continue
-            if row.decision == "keep" and row.label not in ("", row.given):
-                raise BadInput(f"{name}decision is 'keep', but label is {row.label!r}, not {row.given!r}: relabel?")
-            label = row.given if row.decision == "keep" else row.label
-            review.relabel(row.Index, check_choice(f"{name}label", label, classes))
-        if files is not None:
-            for sample, file in review.table.get("file", pd.Series(dtype=str)).items():
-                if sample >= len(files) or files[sample] != file:
-                    raise BadInput(f"path is {str(path)!r}, a review of other files: {file!r} is not sample {sample}.")
+            word = check_choice(where("decision"), word or ("keep" if label == given else "relabel"), _DECISIONS)
+            if word == "keep" and label not in ("", given):
+                raise BadInput(f"{where('decision')} is 'keep', but label is {label!r}, not {given!r}: relabel?")
+            if word == "relabel" and not label:
+                raise BadInput(f"{where('label')} is empty, but 'relabel' needs a class.")
+            turn = sheets.number(row.get("turn", ""), where("turn"))
+            decided.append((np.inf if np.isnan(turn) or not turn else turn, sample, word, label or given))
+        table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("sample")
+        if not rows:
+            table = pd.DataFrame(columns=["given", "suggested", *_NUMBERS, "excluded"])
+        table["times_excluded"] = table.times_excluded.fillna(0).astype(int)
+        review = cls(table, tuple(classes))
+        for _, sample, word, label in sorted(decided, key=lambda each: each[0]):
+            review.drop(sample) if word == "drop" else review.relabel(sample, label)
         return review
 
     def cleaned(self, data):
@@ -158,7 +225,7 @@ class Review:
         """
         labels, kept = data.labels.clone(), torch.ones(len(data), dtype=torch.bool)
         for sample, label in self.decisions.items():
-            if sample >= len(data) or data.classes[data.labels[sample]] != self._given(sample):
+            if not 0 <= sample < len(data) or data.classes[data.labels[sample]] != self._given(sample):
                 raise BadInput(f"data is {data!r}, where sample {sample} is another than in the reviewed table.")
             kept[sample] = label is not None
             labels[sample] = data.labels[sample] if label is None else data.classes.index(label)
@@ -171,11 +238,63 @@ class Review:
 
         Raises ValueError if the table has no column `file`, or what `folders.copy` raises.
         """
+        folders.copy(source, destination, self._by_file())
+
+    def copy_table(self, source, destination, *, image="file", label="label"):
+        """Write the cleaned copy of the CSV file `source`, as `Dataset.from_csv` takes it, to the file `destination`.
+
+        The rows that were decided upon get their new label or are left out; all other rows and columns stay. Raises
+        FileExistsError if there is such a file, ValueError if a decided file is not in `source`.
+        """
+        if expand("destination", destination).exists():
+            raise FileExistsError(f"{str(destination)!r} exists already, and nothing is overwritten.")
+        rows, decided = sheets.read(source, (image, label)).rows, self._by_file()
+        names = [sheets.printable(row[image].strip()) for row in rows]
+        strange = [file for file in decided if file not in names]
+        if strange:
+            raise BadInput(f"source is {str(source)!r}, which has no row for {strange[0]!r}.")
+        rows = [row | {label: decided.get(name, row[label])} for row, name in zip(rows, names)]
+        with written_beside(destination) as partial:
+            pd.DataFrame([row for row in rows if row[label] is not None]).to_csv(
+                partial, index=False, encoding="utf-8-sig"
+            )
+
+    def _by_file(self):
         if "file" not in self.table:
-            raise BadInput('the table has no column "file": pass files=folders.image_files(folder) to suspicious.')
-        folders.copy(source, destination, {self.table.file[i]: label for i, label in self.decisions.items()})
+            raise BadInput('the table has no column "file": the images must come from Dataset.from_folder or from_csv.')
+        return {self.table.file[sample]: label for sample, label in self.decisions.items()}
 
     def _given(self, sample):
         if sample not in self.table.index:
             raise BadInput(f"sample is {sample!r}, which is not in the table of {len(self.table)} rows.")
         return self.table.given[sample]
+
+
+_DECISIONS = ("keep", "relabel", "drop")
+
+
+def _check_same_data(data, run):
+    """Raise ValueError if a History is of other data; what else `run` may be does not tell."""
+    config = getattr(run, "config", {})
+    if config.get("n", len(data)) != len(data):
+        raise BadInput(f"run is of {config['n']} samples, but data has {len(data)}.")
+    if "data_digest" in config and config["data_digest"] != data_digest(data):
+        raise BadInput(f"run is of {config['data']}, with other images or labels than {data!r}.")
+
+
+def class_named(text, classes, where):
+    """The class that a text means: as it is, or as a spreadsheet may have changed it, if that can be only one."""
+
+    def number(name):
+        try:
+            return float(name.strip().replace(",", "."))
+        except ValueError:
+            return None
+
+    forms = [lambda name: name, sheets.printable, lambda name: name.strip().casefold(), number]
+    for form in forms:
+        wanted = form(text)
+        found = [name for name in classes if form(name) == wanted]
+        if wanted is not None and len(found) == 1:
+            return found[0]
+    return check_choice(where, text, classes)

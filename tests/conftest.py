@@ -5,7 +5,8 @@ import shutil
 import pytest
 from hypothesis import settings
 
-from stepe_lite import files, load
+from stepe_lite import load
+from stepe_lite.datasets import sources
 
 settings.register_profile("no deadline", deadline=None)  # a busy machine must not fail a test
 settings.load_profile("no deadline")
@@ -20,7 +21,7 @@ def own_places(request, tmp_path_factory):
     empty = tmp_path_factory.mktemp("places")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STEPE_LITE_DATA", str(empty / "data"))
-        patch.setattr(files, "cache", lambda: empty / "cache")
+        patch.setattr(sources, "cache", lambda: empty / "cache")
         yield
     shutil.rmtree(empty)
 
@@ -33,8 +34,8 @@ def digits():
 @pytest.fixture(scope="session")
 def cifar_folder():
     """The folder with the real CIFAR and CIFAR-N files."""
-    wanted = files.needed("cifar10n-worse") | files.needed("cifar100n")
-    for folder in files.places():
+    wanted = sources.needed("cifar10n-worse") | sources.needed("cifar100n")
+    for folder in sources.places():
         if all((folder / path).is_file() for path in wanted):
             return folder
     pytest.skip("the CIFAR and CIFAR-N files are neither in $STEPE_LITE_DATA nor in the per-user cache")

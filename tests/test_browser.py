@@ -115,12 +115,15 @@ def test_in_08_one_is_relabelled_taken_back_relabelled_by_keyboard_and_exported(
         relabel, undo, export = (page.locator(".jupyter-button", has_text=t) for t in ("Relabel", "Undo", "Export"))
         relabel.click()
         page.get_by_text("1 of 40 reviewed").wait_for()
+        page.wait_for_timeout(600)
         undo.click()
         page.get_by_text("0 of 40 reviewed").wait_for()
-        page.locator(".widget-dropdown select").select_option("7")
+        page.wait_for_timeout(600)  # a new picture must be seen before it is decided on
+        page.locator(".widget-text input").fill("7")
         relabel.focus()
         page.keyboard.press("Space")
         page.get_by_text("1 of 40 reviewed").wait_for()
+        page.wait_for_timeout(600)
         page.keyboard.press("Space")  # the focus is still there
         page.get_by_text("2 of 40 reviewed").wait_for()
         export.click()

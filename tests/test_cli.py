@@ -17,8 +17,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from stepe_lite import History, __version__, datasets
 from stepe_lite.cli import main
-from stepe_lite.experiments import METHODS, PRESETS
-from stepe_lite.experiments.plan import MAIN
+from stepe_lite.experiments import METHODS
 
 FAILED, MISTYPED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 RULES = {method.option: name for name, method in METHODS.items()}
@@ -288,7 +287,7 @@ def test_missing_data_are_one_message_with_all_that_helps(tmp_path, command):
 
 
 def test_a_damaged_file_is_shown_with_its_hash(tmp_path):
-    for path in datasets.files.needed("cifar100n"):
+    for path in datasets.sources.needed("cifar100n"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(b"damaged")
     result = stepe_lite("data", "cifar100n", "--root", tmp_path)

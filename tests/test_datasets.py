@@ -8,18 +8,24 @@ import http.server
 import os
 import pickle
 import re
+import subprocess
+import sys
 import threading
 import zipfile
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torchvision
+from click.testing import CliRunner
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from stepe_lite import Dataset, datasets, files, folders, load, noise
-from stepe_lite.files import DamagedData, MissingData
+from stepe_lite import Dataset, datasets, load, noise
+from stepe_lite.cli import main
+from stepe_lite.datasets import DamagedData, MissingData, sources
 
 NOISE_RATES = {  # share of labels that differ from the clean ones
     "cifar10n-aggre": 0.09010,
@@ -232,12 +238,25 @@ def test_from_arrays_takes_a_test_set_and_names():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"labels": [0.0, 1.0, 0.0, 1.0]}, "labels is torch.float32, but must be whole numbers"),
-        ({"labels": [True, False, True, False]}, "labels is torch.bool, but must be whole numbers"),
+        ({"labels": [0.0, 1.5, 0.0, 1.0]}, "labels is float64 with fractions, but must be whole numbers or text"),
+        ({"labels": [True, False, True, False]}, "labels is bool, but must be whole numbers or text"),
+        ({"labels": [0j, 1, 0, 1]}, "labels is complex128, but must be whole numbers or text"),
+        ({"labels": np.ma.masked_array([0, 1, 0, 1], [0, 0, 1, 0])}, "labels is masked at 2, but every sample needs"),
+        ({"labels": ["cat", 1, "cat", "dog"]}, "labels mixes text, numbers or objects"),
+        ({"labels": ["cat", None, "cat", "dog"]}, "labels has no label at position 1, but every sample needs one"),
+        ({"labels": pd.Categorical(["cat", None, "cat", "dog"])}, "labels has no label at position 1"),
+        ({"labels": ["cat", "dgo", "cat", "dog"], "classes": ("cat", "dog")}, "labels has 'dgo', but must have only"),
+        ({"labels": [10**30, 1, 0, 1]}, "labels mixes text, numbers or objects"),
+        ({"labels": [0, 1, 0, 1], "classes": [10, 20]}, r"classes\[0\] is 10, but must be text"),
+        ({"labels": [0, 1, 0, 1], "classes": ("cat", "cat")}, "classes has 'cat' twice, at 0 and 1"),
+        ({"labels": [0, 1, 0, 1], "classes": "ab"}, "classes is 'ab', but must be a list of names"),
+        ({"labels": [0, 1, 0, 1], "name": Path("pets")}, r"name is PosixPath\('pets'\), but must be text"),
+        ({"labels": [0, 1, 0, 1], "clean_labels": ["a", "b", "a", "b"]}, "clean_labels must hold what labels holds"),
         ({"labels": [0, 1, 0]}, r"labels has shape \(3,\), but must be \(4,\)"),
-        ({"labels": [0, 2, 0, 2]}, r"labels has no samples of class '1' \(1\)"),
+        ({"labels": [0, 2, 0, 2], "classes": "abc".split("b")}, "labels has 2, but must have only 0, 1"),
+        ({"labels": [0, 1, 0, 1], "classes": list("abc")}, r"labels has no samples of class 'c' \(2\)"),
         ({"labels": [0, 1, 0, 1], "images": pixels(4).numpy() / 255}, "images is torch.float64, but must be uint8"),
-        ({"labels": [0, 1, 0, 1], "clean_labels": [0.5] * 4}, "clean_labels is torch.float32"),
+        ({"labels": [0, 1, 0, 1], "clean_labels": [0.5] * 4}, "clean_labels is float64 with fractions"),
         ({"labels": [0, 1, 0, 1], "test_labels": [0]}, "test_images and test_labels belong together"),
     ],
 )
@@ -288,7 +307,7 @@ def test_from_folder_explains_what_is_wrong(tmp_path):
     train = save_images(tmp_path / "train", warm=[RED], cold=[BLUE])
     with pytest.raises(FileNotFoundError, match=r"nowhere.*must be a folder with one sub-folder of images a class"):
         Dataset.from_folder(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"test has the classes \['hot'\], but must have .*\['cold', 'warm'\]"):
+    with pytest.raises(ValueError, match=r"test has the class 'hot', but path has only 'cold', 'warm'"):
         Dataset.from_folder(train, test=save_images(tmp_path / "test", hot=[RED]))
     with pytest.raises(ValueError, match="size is 0, but must be a whole number, at least 1"):
         Dataset.from_folder(train, size=0)
@@ -296,7 +315,7 @@ def test_from_folder_explains_what_is_wrong(tmp_path):
     with pytest.raises(ValueError, match=r"images come in 2 sizes \(30×20, 8×8\): pass size=32, say"):
         Dataset.from_folder(train)
     (train / "warm" / "broken.png").write_text("no image")
-    with pytest.raises(ValueError, match=r"an image that cannot be read: 'warm/broken.png'"):
+    with pytest.raises(ValueError, match=r"path has 1 file\(s\) that cannot be read: 'warm/broken.png' \(no image in"):
         Dataset.from_folder(train, size=8)
 
 
@@ -304,7 +323,7 @@ def test_from_folder_passes_over_hidden_folders(tmp_path):
     folder = save_images(tmp_path / "train", warm=[RED], cold=[BLUE])
     (folder / ".ipynb_checkpoints").mkdir()
     assert Dataset.from_folder(folder).classes == ("cold", "warm")
-    assert folders.image_files(folder) == ["cold/0.png", "warm/0.png"]
+    assert Dataset.from_folder(folder).files == ("cold/0.png", "warm/0.png")
 
 
 # Files that are missing or damaged
@@ -312,7 +331,7 @@ def test_from_folder_passes_over_hidden_folders(tmp_path):
 
 @pytest.fixture
 def no_debian(monkeypatch, tmp_path):
-    monkeypatch.setattr(files, "_DEBIAN", tmp_path / "no such package")
+    monkeypatch.setattr(sources, "_DEBIAN", tmp_path / "no such package")
 
 
 @pytest.mark.parametrize(
@@ -331,18 +350,18 @@ def test_missing_files_are_listed_with_size_places_and_command(name, tmp_path, m
     with pytest.raises(MissingData) as missing:
         load(name, root=tmp_path / "mine")
     message = str(missing.value)
-    assert all(file in message for file in files.needed(name))
+    assert all(file in message for file in sources.needed(name))
     assert re.search(r"\(\d+ MB\)", message)
-    assert all(str(place) in message for place in (tmp_path / "mine", tmp_path / "shared", files.cache()))
+    assert all(str(place) in message for place in (tmp_path / "mine", tmp_path / "shared", sources.cache()))
     assert f"stepe-lite data {name} --download" in message
     assert "by hand" in message
 
 
 def test_files_are_looked_for_in_root_then_in_the_environments_folder_then_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("STEPE_LITE_DATA", str(tmp_path / "shared"))
-    assert files.places(tmp_path / "mine") == [tmp_path / "mine", tmp_path / "shared", files.cache()]
+    assert sources.places(tmp_path / "mine") == [tmp_path / "mine", tmp_path / "shared", sources.cache()]
     monkeypatch.delenv("STEPE_LITE_DATA")
-    assert files.places() == [files.cache()]
+    assert sources.places() == [sources.cache()]
 
 
 def test_looking_for_files_makes_no_folders(tmp_path):
@@ -354,7 +373,7 @@ def test_looking_for_files_makes_no_folders(tmp_path):
 @pytest.fixture
 def false_fashion(tmp_path, no_debian):
     """A folder with four files of the right names and the wrong contents."""
-    for path in files.needed("fashion-mnist"):
+    for path in sources.needed("fashion-mnist"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(b"cut short")
     return tmp_path
@@ -368,33 +387,33 @@ def test_a_damaged_file_is_named_with_both_hashes(false_fashion):
 
 
 def test_check_tells_whole_missing_and_damaged_files_apart(false_fashion):
-    images, labels, *others = files.needed("fashion-mnist")
+    images, labels, *others = sources.needed("fashion-mnist")
     (false_fashion / labels).unlink()
-    states = files.check(false_fashion, "fashion-mnist")
+    states = sources.check(false_fashion, "fashion-mnist")
     assert states[images].startswith("damaged: its md5 is ")
     assert states[labels] == "missing"
     assert len(states) == 2 + len(others)
-    assert files.check(false_fashion, "digits") == {}
+    assert sources.check(false_fashion, "digits") == {}
 
 
 def test_a_download_does_not_pass_off_damaged_files_as_whole(false_fashion, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", [])  # nowhere to download from
     with pytest.raises((DamagedData, MissingData)):
-        files.find("fashion-mnist", false_fashion, download=True)
+        sources.find("fashion-mnist", false_fashion, download=True)
 
 
 # Fashion-MNIST as Debian packs it
 
 
-@pytest.mark.skipif(not files._DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
+@pytest.mark.skipif(not sources._DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
 def test_fashion_mnist_comes_from_debians_package_whole_and_one_byte_less_is_noticed():
     data = load("fashion-mnist")
     assert data.images.shape == (60000, 1, 28, 28) and data.test_images.shape == (10000, 1, 28, 28)
     assert data.labels.bincount().tolist() == [6000] * 10
     assert data.classes[0] == "T-shirt/top"
-    assert set(files.check(files.cache(), "fashion-mnist").values()) == {"ok"}
+    assert set(sources.check(sources.cache(), "fashion-mnist").values()) == {"ok"}
 
-    longest = files.cache() / "FashionMNIST/raw/train-images-idx3-ubyte"
+    longest = sources.cache() / "FashionMNIST/raw/train-images-idx3-ubyte"
     os.truncate(longest, longest.stat().st_size - 1)
     with pytest.raises(DamagedData, match="train-images-idx3-ubyte is damaged: its md5 is"):
         load("fashion-mnist")
@@ -403,12 +422,57 @@ def test_fashion_mnist_comes_from_debians_package_whole_and_one_byte_less_is_not
 @pytest.mark.parametrize("end", [None, -9], ids=["wrong", "cut short"])
 def test_damaged_files_of_debians_package_are_refused(tmp_path, monkeypatch, end):
     content = gzip.compress(b"not the images" * 99)[:end]
-    for path in files.needed("fashion-mnist"):
+    for path in sources.needed("fashion-mnist"):
         (tmp_path / f"{path.rsplit('/')[-1]}.gz").write_bytes(content)
-    monkeypatch.setattr(files, "_DEBIAN", tmp_path)
+    monkeypatch.setattr(sources, "_DEBIAN", tmp_path)
     with pytest.raises(DamagedData, match="train-images-idx3-ubyte"):
         load("fashion-mnist")
-    assert [path for path in files.cache().rglob("*") if path.is_file()] == []
+    assert [path for path in sources.cache().rglob("*") if path.is_file()] == []
+
+
+def test_a_cache_that_cannot_be_written_to_is_named_and_the_list_goes_on(tmp_path, monkeypatch):
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    content = {path: path.encode() for path in sources.needed("fashion-mnist")}
+    known = {path: f"md5:{hashlib.md5(text).hexdigest()}" for path, text in content.items()}
+    for path, text in content.items():
+        (packed / f"{path.rsplit('/')[-1]}.gz").write_bytes(gzip.compress(text))
+    (tmp_path / "file").write_text("where a folder should be")
+    monkeypatch.setattr(sources, "_FASHION", known)
+    monkeypatch.setattr(sources, "_DEBIAN", packed)
+    monkeypatch.setattr(sources, "cache", lambda: tmp_path / "file" / "cache")
+    with pytest.raises(OSError, match=r"lies packed in .*packed and cannot be unpacked into .*file"):
+        load("fashion-mnist")
+    for command in ("data", "doctor"):
+        done = CliRunner().invoke(main, [command])
+        assert "cannot be unpacked into" in done.output and "cifar100n" in done.output, done.output
+    monkeypatch.setattr(sources, "cache", lambda: None)  # no home
+    with pytest.raises(MissingData, match="fashion-mnist needs these files"):
+        load("fashion-mnist")
+
+
+def test_without_a_home_there_is_no_cache():
+    code = """if True:
+        import pathlib, platformdirs
+        platformdirs.user_cache_path = lambda name: pathlib.Path("~/.cache") / name
+        from stepe_lite.datasets import sources
+        assert sources.cache() is None and sources.places("mine") == [pathlib.Path("mine")]
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "STEPE_LITE_DATA"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch, no_debian):
+    opened = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: opened.append(file.name) or digest(file, name))
+    for path in sources.needed("cifar10"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(path.encode())
+    states = [sources.check(tmp_path, name) for name in ("cifar10", "cifar10n-worse", "cifar10n-aggre")]
+    assert len(opened) == len(set(opened)) == len(sources.needed("cifar10"))
+    (tmp_path / path).write_bytes(b"longer than it was before")
+    assert sources.check(tmp_path, "cifar10")[path] != states[0][path] and len(opened) == len(set(opened)) + 1
 
 
 # Human labels: a pickle runs nothing
@@ -454,7 +518,7 @@ malicious = pytest.mark.parametrize("write", [saved_by_torch, plain_pickle, zip_
 def test_a_label_file_with_any_other_name_in_it_is_refused_and_nothing_runs(tmp_path, write):
     write(tmp_path / "CIFAR-10_human.pt", tmp_path / "marker")
     with pytest.raises((pickle.UnpicklingError, DamagedData)):
-        files.read_human_labels(tmp_path, "cifar10")
+        sources.read_human_labels(tmp_path, "cifar10")
     assert not (tmp_path / "marker").exists()
 
 
@@ -477,7 +541,7 @@ def server(tmp_path, monkeypatch):
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
         threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True).start()
-        monkeypatch.setattr(files, "HUMAN_URL", f"http://127.0.0.1:{web.server_port}/")
+        monkeypatch.setattr(sources, "HUMAN_URL", f"http://127.0.0.1:{web.server_port}/")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         yield folder
         web.shutdown()
@@ -492,7 +556,7 @@ class NoImages(torchvision.datasets.CIFAR10):
 
 @pytest.mark.parametrize("served", [b"something else", None], ids=["a wrong file", "no file"])
 def test_a_wrong_download_is_refused_and_nothing_half_written_is_left(server, tmp_path, monkeypatch, served):
-    monkeypatch.setattr(files, "reader", lambda base: NoImages)
+    monkeypatch.setattr(sources, "reader", lambda base: NoImages)
     if served:
         (server / "CIFAR-10_human.pt").write_bytes(served)
     with pytest.raises((DamagedData, MissingData), match=r"SHA256 hash|404") as refusal:
@@ -511,8 +575,8 @@ def test_a_download_into_a_place_that_cannot_be_a_folder_says_so(tmp_path):
 def test_human_labels_are_downloaded_and_checked(server, tmp_path, cifar_folder):
     (server / "CIFAR-10_human.pt").symlink_to(cifar_folder / "CIFAR-10_human.pt")
     (tmp_path / "cifar-10-batches-py").symlink_to(cifar_folder / "cifar-10-batches-py")
-    files.fetch("cifar10n-worse", tmp_path)
-    assert set(files.check(tmp_path, "cifar10n-worse").values()) == {"ok"}
+    sources.fetch("cifar10n-worse", tmp_path)
+    assert set(sources.check(tmp_path, "cifar10n-worse").values()) == {"ok"}
 
 
 @pytest.mark.cifar

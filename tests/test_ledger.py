@@ -61,7 +61,7 @@ def test_samples_that_were_never_seen_are_no_silent_nan():
     with pytest.raises(ValueError, match=r"^4 of 4 samples have no loss at the end of epoch 0: record\(i, loss\)"):
         book.end_epoch()
     book.record(torch.tensor([0, 2]), torch.tensor([1.0, 2.0]))
-    with pytest.raises(ValueError, match="^2 of 4 samples have no loss"):
+    with pytest.raises(ValueError, match=r"^2 of 4 samples have no loss"):
         book.end_epoch()
     book.end_epoch(last=True)  # an epoch that is cut short
     assert book.losses[0].tolist() == pytest.approx([1.0, math.nan, 2.0, math.nan], nan_ok=True)

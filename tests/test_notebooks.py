@@ -115,11 +115,6 @@ def per_class_cut_off(losses, labels, fraction):
     return weights
 
 
-def by_mean_loss(losses, weights):
-    excluded = (weights[-1] == 0).nonzero().flatten()
-    return excluded[losses.mean(0)[excluded].argsort(descending=True)]
-
-
 EXERCISES = {
     "symmetric": (
         "my_symmetric",
@@ -299,16 +294,13 @@ EXERCISES = {
     "rank_suspects": (
         "my_suspects",
         [
-            lambda losses, weights: losses.mean(0).argsort(descending=True),
-            lambda losses, weights: (weights[-1] == 0).nonzero().flatten(),
-            lambda losses, weights: losses.mean(0)[weights[-1] == 0].argsort(descending=True),
-            lambda losses, weights: by_mean_loss(losses[-1:], weights),
-            lambda losses, weights: by_mean_loss(-losses, weights),
-            lambda losses, weights: by_mean_loss(losses, weights.amin(0, keepdim=True)),
-            lambda losses, weights: by_mean_loss((losses * (weights == 0)).sum(0)[None], weights),
-            lambda losses, weights: by_mean_loss((weights == 0).float(), weights),
-            lambda losses, weights: (weights[0] == 0).nonzero().flatten(),
-            lambda losses, weights: weights[-1] == 0,
+            lambda losses: losses.mean(0).argsort(),
+            lambda losses: losses[-1].argsort(descending=True),
+            lambda losses: losses[0].argsort(descending=True),
+            lambda losses: losses.mean(0).argsort(descending=True).argsort(),
+            lambda losses: losses.mean(0).sort(descending=True).values,
+            lambda losses: losses.mean(0).argmax()[None],
+            lambda losses: losses.mean(1).argsort(descending=True),
         ],
     ),
     "best_precision": ("my_best_precision", [0.08, 0.2, 1.0, 2.5, 40, 0.6, "0.4", float("nan")]),

@@ -832,7 +832,7 @@ def test_a_history_whose_parts_do_not_fit_together_is_refused(data, tmp_path):
         dataclasses.replace(history, log=history.log[:1]),
     ):
         broken.save(tmp_path / "history.npz")
-        with pytest.raises(ValueError, match="not a whole file written by History.save"):
+        with pytest.raises(ValueError, match=r"not a whole file written by History.save"):
             History.load(tmp_path / "history.npz")
 
 

@@ -3,7 +3,7 @@
 from .explorer import Explorer, explorer, settings
 from .failures import by_kind, estimates, lost_classes, sweep
 from .noise import boundaries, boundary, gallery, transition, transitions
-from .review import found, guesses, suspect, suspects
+from .review import found, rankings, suspect, suspects
 from .runs import (
     accuracies,
     curves,
@@ -21,7 +21,7 @@ from .style import CLEAN, GROUPS, METHODS, MISLABELED
 
 __all__ = [
     "CLEAN", "Explorer", "GROUPS", "METHODS", "MISLABELED", "accuracies", "boundaries", "boundary", "by_kind", "curves",
-    "detection", "estimates", "exclusion", "explorer", "found", "gallery", "guesses", "ledger", "line", "loss_by_group",
-    "loss_histograms", "loss_panels", "lost_classes", "retention", "schedules", "settings", "spread", "suspect",
-    "suspects", "sweep", "trajectories", "transition", "transitions", "validation",
+    "detection", "estimates", "exclusion", "explorer", "found", "gallery", "ledger", "line", "loss_by_group",
+    "loss_histograms", "loss_panels", "lost_classes", "rankings", "retention", "schedules", "settings", "spread",
+    "suspect", "suspects", "sweep", "trajectories", "transition", "transitions", "validation",
 ]  # fmt: skip

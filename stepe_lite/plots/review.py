@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..datasets import images
+from ..review import record_of
 from .samples import trajectory
 from .style import CLEAN, MISLABELED, new_axes, new_figure
 
@@ -26,15 +28,37 @@ def suspects(data, table, is_mislabeled=None, columns=10):
     return figure
 
 
-def suspect(data, history, sample):
-    """One sample: its image, and the loss on its given label by epoch, on a log scale. Grey: excluded."""
-    figure, axes = new_figure(1, 2, (6, 2.3), width_ratios=[1, 2])
-    picture, ax = axes[0]
-    _image(data, sample, picture)
-    picture.set_title(f"sample {sample}\ngiven: {data.classes[data.labels[sample]]}", fontsize=9)
-    trajectory(history, sample, ax, "black")
-    ax.set(xlabel="epoch (counted from 0); grey: excluded", ylabel="loss (nats)")
+def suspect(data, run, sample):
+    """One sample: its image (the file, where it comes from one), and the loss on its given label by epoch, log scale.
+
+    Grey: excluded. `run` : as for `review.suspicious`; None, or out-of-sample probabilities = there are no losses.
+    """
+    known = run is not None and not hasattr(run, "probabilities")
+    figure, axes = new_figure(1, 2 if known else 1, (6.4, 2.6), **({"width_ratios": [1, 1.6]} if known else {}))
+    picture = axes[0, 0]
+    original = _original(data, sample)
+    if original is None:
+        _image(data, sample, picture)
+    else:
+        picture.imshow(original)
+        picture.axis("off")
+    picture.set_title(f"sample {sample}\ngiven: {_cut(data.classes[data.labels[sample]], 26)}", fontsize=9)
+    if known:
+        trajectory(record_of(run), sample, axes[0, 1], "black")
+        axes[0, 1].set(xlabel="epoch (counted from 0); grey: excluded", ylabel="loss (nats)")
     return figure
+
+
+def _original(data, sample):
+    """The file of a sample as an upright image of at most 480 pixels, or None."""
+    if data.files is None:
+        return None
+    try:
+        image, _ = images.read(data.folder / data.files[sample])
+    except ValueError:  # moved or changed since: what was read stays
+        return None
+    image.thumbnail((480, 480))
+    return image
 
 
 def found(is_mislabeled, total, budget, ax=None):
@@ -54,21 +78,17 @@ def found(is_mislabeled, total, budget, ax=None):
     return ax
 
 
-def guesses(shares, truth=None, ax=None):
-    """What each guess of the fraction leads to: `shares`, columns excluded and disagree, by guess, all from 0 to 1.
+def rankings(runs, ax=None):
+    """What rankings find, a dot a run: `runs`, columns kind (of noise), ranking, share (among the first rows)."""
+    import seaborn
 
-    `truth` : the share of mislabeled samples, where it is known (a horizontal line).
-    """
-    ax = new_axes(ax)
-    at = 100 * shares.index.to_numpy()
-    ax.plot(at, 100 * shares.excluded, "s--", color="0.5", markersize=9, fillstyle="none", label="excluded")
-    ax.plot(at, 100 * shares.disagree, "o-", color="#009E73", label="excluded, and the network disagrees")
-    if truth is not None:
-        ax.axhline(100 * truth, color=MISLABELED, linestyle=":", label=f"mislabeled: {100 * truth:.0f} %")
-    ax.set(
-        xlabel="guess: final fraction to exclude (%)", ylabel="share of all samples (%)", xlim=(0, None), ylim=(0, None)
-    )
-    ax.legend(fontsize=8)
+    ax = new_axes(ax, (7, 3.2))
+    colours = ["#009E73", "#000000", "#56B4E9"][: runs.ranking.nunique()]
+    percent = runs.assign(share=100 * runs.share)
+    how = {"hue": "ranking", "palette": colours, "dodge": True, "jitter": False, "size": 8}
+    seaborn.stripplot(percent, x="share", y="kind", ax=ax, **how)
+    ax.set(xlabel="mislabeled among the first k rows (%); k = number of mislabeled samples", ylabel="")
+    ax.legend(fontsize=8, title=None)
     return ax
 
 

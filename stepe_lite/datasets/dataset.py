@@ -1,15 +1,17 @@
 """What a data set is here: tensors, with the clean labels where these are known."""
 
 import copy
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ..noise import NoiseModel, transition_matrix
+from ..utils import BadInput, check_fraction, check_whole, generator_for
 from . import folders
-from .noise import NoiseModel, transition_matrix
-from .utils import BadInput, check_fraction, check_whole, generator_for
+from .labels import encoder
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,6 +24,7 @@ class Dataset:
     test_images, test_labels : the same types, always clean; zero samples where there is no test set
     classes : the k class names
     name : what it is called in tables
+    files, folder : only where the images come from files: their names (n,), relative to that folder; else None
 
     Raises ValueError in one sentence where the parts do not fit together.
     """
@@ -33,10 +36,20 @@ class Dataset:
     test_labels: torch.Tensor
     classes: tuple[str, ...]
     name: str
+    # Not of __init__: `dataclasses.replace` with other images forgets them.
+    files: tuple[str, ...] | None = field(default=None, init=False)
+    folder: Path | None = field(default=None, init=False)
 
     def __post_init__(self):
+        if not isinstance(self.name, str):
+            raise BadInput(f"name is {self.name!r}, but must be text.")
         if len(self.classes) < 2:
             raise BadInput(f"classes has {len(self.classes)} name(s), but at least 2 are needed.")
+        for index, label in enumerate(self.classes):
+            if not isinstance(label, str):
+                raise BadInput(f"classes[{index}] is {label!r}, but must be text.")
+            if label in self.classes[:index]:
+                raise BadInput(f"classes has {label!r} twice, at {self.classes.index(label)} and {index}.")
         known = () if self.clean_labels is None else ("clean_labels",)
         for name in ("images", "labels", "test_images", "test_labels", *known):
             if not isinstance(getattr(self, name), torch.Tensor):
@@ -100,7 +113,8 @@ class Dataset:
             raise BadInput(f"model is {model!r}, but must be a noise model such as noise.symmetric(0.4).")
         if self.clean_labels is not None and self.is_mislabeled.any():
             raise BadInput(f"{self.name} has {self.noise_rate:.1%} wrong labels already: call .cleaned() first.")
-        noisy = model(self.labels, self.images, len(self.classes), generator_for("noise", seed))
+        # A clone: a noise function of your own may change what it is given.
+        noisy = model(self.labels.clone(), self.images, len(self.classes), generator_for("noise", seed))
         self._check_labels("the noisy labels", noisy, len(self))
         return self._changed(labels=noisy, clean_labels=self.labels, name=f"{self.name}+{model!r}")
 
@@ -131,7 +145,10 @@ class Dataset:
 
     def _take(self, index, name):
         clean = None if self.clean_labels is None else self.clean_labels[index]
-        return self._changed(images=self.images[index], labels=self.labels[index], clean_labels=clean, name=name)
+        files = None if self.files is None else tuple(self.files[i] for i in index.tolist())
+        return self._changed(
+            images=self.images[index], labels=self.labels[index], clean_labels=clean, files=files, name=name
+        )
 
     def _changed(self, **fields):
         """A copy without the checks: a part of a valid set is valid, and unlike a new set it may lack a class."""
@@ -151,37 +168,83 @@ class Dataset:
     ):
         """Your own data: arrays or tensors with the shapes given at `Dataset`.
 
-        `labels` may be any whole-number type. `classes` defaults to "0", "1", …, the largest label.
+        `labels` : whole numbers (floats too, if whole), text, or a pandas Categorical, one a sample. `classes` : the
+        class names; numbers then go from 0 to k − 1, or from 1 to k. Without it the names are the labels themselves:
+        numbers in their order, categories in theirs, text sorted (whole numbers first). Where a class index is not
+        simply the number that you gave, the order is printed.
         """
-        images, labels = _images(images), _labels("labels", labels)
         if (test_images is None) != (test_labels is None):
             raise BadInput("test_images and test_labels belong together, but only one of them was given.")
-        if classes is None:
-            classes = [str(c) for c in range(max(2, int(labels.max()) + 1 if len(labels) else 0))]
+        classes, encode = encoder(labels, classes)
+        images, labels = _images("images", images), encode("labels", labels)
         return cls(
             images,
             labels,
-            None if clean_labels is None else _labels("clean_labels", clean_labels),
-            images[:0] if test_images is None else _images(test_images),
-            labels[:0] if test_labels is None else _labels("test_labels", test_labels),
-            tuple(classes),
+            None if clean_labels is None else encode("clean_labels", clean_labels),
+            images[:0] if test_images is None else _images("test_images", test_images),
+            labels[:0] if test_labels is None else encode("test_labels", test_labels),
+            classes,
             name,
         )
 
     @classmethod
-    def from_folder(cls, path, *, size=None, test=None):
-        """Your own images: one sub-folder a class, as torchvision's ImageFolder reads them, in its (sorted) order.
+    def from_folder(cls, path, *, size=None, test=None, allow_empty=False, **reading):
+        """Your own images: one sub-folder a class. All that Pillow reads is an image, whatever its name.
 
-        `size`: scale every image to size × size pixels; None = they all have the same size already. `test`: a second
-        such folder with clean labels. Images become RGB.
+        size : scale every image to size × size pixels; None = they all have the same size already
+        test : a second such folder with clean labels; it may lack some of the classes
+        allow_empty : sub-folders without images are no classes
+        background : "white" (the default) or "black", what transparent parts lie on
+        skip_unreadable : True = go on without pictures that cannot be read
+        progress : False = no progress bar
+
+        Classes are sorted: whole numbers by their value, then text. They are printed, and so is what is left out and
+        why; `datasets.audit` tells more. Images become upright RGB, 8 bits a channel; an animation gives its first
+        frame. `files` are the names "class/name" of the images.
+
+        Raises FileNotFoundError if there is no such folder; ValueError, with all their names, if pictures cannot be
+        read, if they differ in size and `size` is None, or if they do not fit in memory.
         """
-        images, labels, classes = folders.read(path, size)
-        test_images, test_labels = images[:0], labels[:0]
+        read = folders.read(path, what="path", size=size, allow_empty=allow_empty, **reading)
+        tested = None
         if test is not None:
-            test_images, test_labels, test_classes = folders.read(test, tuple(images.shape[-2:]))
-            if test_classes != classes:
-                raise BadInput(f"test has the classes {test_classes}, but must have those of path, {classes}.")
-        return cls(images, labels, None, test_images, test_labels, tuple(classes), Path(path).name)
+            tested = folders.read(test, what="test", size=tuple(read.images.shape[-2:]), allow_empty=True, **reading)
+        return cls._from_files(read, tested, path)
+
+    @classmethod
+    def from_csv(cls, path, *, image="file", label="label", root=None, size=None, test=None, **reading):
+        """Your own images, named in a CSV file with their labels: one row an image, a header above.
+
+        image, label : the columns with the file's name and its label (text or numbers)
+        root : the folder that the names start from, by default the one of the CSV file
+        test : a second such CSV file with clean labels, and the same columns and root
+
+        The rest as for `from_folder`. Encoding and separator are found out. A file that is missing is named with its
+        line; `skip_unreadable=True` goes on without it.
+        """
+        read = folders.read_table(path, image, label, root, what="path", size=size, **reading)
+        tested = None
+        if test is not None:
+            size = tuple(read.images.shape[-2:])
+            tested = folders.read_table(test, image, label, root, what="test", size=size, **reading)
+        return cls._from_files(read, tested, path)
+
+    @classmethod
+    def _from_files(cls, read, tested, path):
+        index = {name: number for number, name in enumerate(read.classes)}
+        strange = [] if tested is None else [name for name in tested.classes if name not in index]
+        if strange:
+            raise BadInput(f"test has the class {strange[0]!r}, but path has only {', '.join(map(repr, index))}.")
+        lacking = [] if tested is None else [repr(name) for name in index if name not in tested.classes]
+        if lacking:
+            print(f"test: no images of class {', '.join(lacking)}, so nothing is known of it")
+        labels, test_labels = (
+            torch.tensor([index[name] for name in each.labels] if each else [], dtype=torch.int64)
+            for each in (read, tested)
+        )
+        test_images = read.images[:0] if tested is None else tested.images
+        data = cls(read.images, labels, None, test_images, test_labels, read.classes, Path(path).expanduser().stem)
+        return data._changed(files=tuple(read.files), folder=read.root)
 
 
 def _check_images(name, images):
@@ -190,26 +253,20 @@ def _check_images(name, images):
     if images.ndim != 4 or images.shape[1] == 0:
         hint = " (channels last? permute them)" if images.ndim == 4 else ""
         raise BadInput(f"{name} has shape {tuple(images.shape)}, but must be (n, channels, height, width){hint}.")
-    if images.shape[1] > 4 >= images.shape[3]:
+    _, c, h, w = images.shape
+    if c > 4 >= w or (c == h != w and w in (3, 4)):
         raise BadInput(
             f"{name} has shape {tuple(images.shape)}: it must be (n, channels, height, width), so permute it."
         )
+    if c == h == w > 1:
+        warnings.warn(
+            f"{name} has shape {tuple(images.shape)}, taken as channels first. Permute it if that is wrong.",
+            stacklevel=5,
+        )
 
 
-def _images(images):
+def _images(name, images):
     try:
         return images if isinstance(images, torch.Tensor) else torch.as_tensor(np.array(images))  # yours stay yours
     except (TypeError, ValueError, RuntimeError):
-        raise BadInput(f"images is a {type(images).__name__}, but must be an array (n, c, h, w) of uint8.") from None
-
-
-def _labels(name, labels):
-    try:
-        labels = torch.as_tensor(labels.copy() if isinstance(labels, np.ndarray) else labels)
-    except (TypeError, ValueError, RuntimeError):
-        raise BadInput(
-            f"{name} must be whole numbers, one class index a sample, but it holds text or objects."
-        ) from None
-    if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise BadInput(f"{name} is {labels.dtype}, but must be whole numbers, one class index a sample.")
-    return labels.long()
+        raise BadInput(f"{name} is a {type(images).__name__}, but must be an array (n, c, h, w) of uint8.") from None

@@ -1,16 +1,31 @@
-"""The files behind the data sets: where they are looked for, whether they are whole, how to get them."""
+"""Data sets by name, and the files behind them: where they are looked for, whether they are whole, how to get them."""
 
+import functools
 import gzip
+import hashlib
 import os
-import shutil
 import tempfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
-from .utils import written_beside
+import numpy as np
+import torch
+
+from ..utils import check_choice, expand, written_beside
+from .dataset import Dataset
 
 HUMAN_URL = "https://github.com/UCSC-REAL/cifar-10-100n/raw/main/data/"
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package dataset-fashion-mnist puts it
+# Name -> its key in the label files of CIFAR-N.
+_HUMAN_KEYS = {
+    "cifar10n-aggre": "aggre_label",
+    "cifar10n-random1": "random_label1",
+    "cifar10n-random2": "random_label2",
+    "cifar10n-random3": "random_label3",
+    "cifar10n-worse": "worse_label",
+    "cifar100n": "noisy_label",
+}
 _SIZE_MB = {"fashion-mnist": 53, "cifar10": 186, "cifar100": 186}  # on disk
 
 # Path under the data folder -> algorithm:hash. Images: torchvision's own MD5s (Fashion-MNIST: of the unpacked files).
@@ -31,8 +46,59 @@ class MissingData(FileNotFoundError):
     """Files of a data set are missing; the message says which, where they were looked for and how to get them."""
 
 
-class DamagedData(ValueError):
+class DamagedData(OSError):
     """A file of a data set is damaged or cut short; the message shows the hash."""
+
+
+def names():
+    """Every name that `load` takes."""
+    return ("digits", "fashion-mnist", "cifar10", "cifar100", *_HUMAN_KEYS)
+
+
+def load(name="digits", root=None, download=False):
+    """Load a data set by name, see `names()`.
+
+    `root` is a folder with the files as torchvision and the CIFAR-N authors ship them. Without it, or where it lacks
+    them, $STEPE_LITE_DATA and a per-user cache are looked through. `download=True` fetches what is missing into the
+    first of these. Raises ValueError for an unknown name, `MissingData` where files are missing (it says which,
+    and how to get them), `DamagedData` where a file's hash is wrong.
+    """
+    check_choice("name", name, names())
+    if name == "digits":
+        return _digits()
+    folder = find(name, root, download)
+    images_of = base(name)
+    data = _torchvision(images_of, folder, name)
+    if name == images_of:
+        return data
+    human = read_human_labels(folder, images_of)
+    if not np.array_equal(human["clean_label"], data.labels.numpy()):
+        raise DamagedData(f"the clean labels in {folder} differ from torchvision's, so the orders do not match.")
+    return replace(data, labels=torch.as_tensor(human[_HUMAN_KEYS[name]]).long())
+
+
+def _digits():
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    # 0 to 16 becomes 0 to 255. The split is one of ours: stratified, always the same, 500 test images.
+    images = torch.from_numpy(np.rint(digits.images * (255 / 16)).astype(np.uint8))[:, None]
+    labels = torch.from_numpy(digits.target).long()
+    train, test = train_test_split(np.arange(len(labels)), test_size=500, stratify=digits.target, random_state=0)
+    classes = tuple(str(c) for c in range(10))
+    return Dataset(images[train], labels[train], labels[train], images[test], labels[test], classes, "digits")
+
+
+def _torchvision(images_of, folder, name):
+    train, test = (reader(images_of)(folder, train=part, download=False) for part in (True, False))
+    images, test_images = (_channels_first(torch.as_tensor(part.data)) for part in (train, test))
+    labels, test_labels = (torch.as_tensor(part.targets).long() for part in (train, test))
+    return Dataset(images, labels, labels, test_images, test_labels, tuple(train.classes), name)
+
+
+def _channels_first(images):
+    return images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
 
 
 def base(name):
@@ -61,30 +127,38 @@ def needed(name):
 
 
 def cache():
-    """The per-user folder for downloads."""
+    """The per-user folder for downloads; None where nobody knows the user's home."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("stepe_lite")
+    path = user_cache_path("stepe_lite")
+    return None if str(path).startswith("~") else path
 
 
 def places(root=None):
     """The folders to look in, best first: root, $STEPE_LITE_DATA, the per-user cache."""
-    return [Path(p).expanduser() for p in (root, os.environ.get("STEPE_LITE_DATA"), cache()) if p]
+    named = {"root": root, "$STEPE_LITE_DATA": os.environ.get("STEPE_LITE_DATA"), "the per-user cache": cache()}
+    return [expand(name, path) for name, path in named.items() if path]
 
 
 def check(folder, name):
     """State of each file of `name` in `folder`: dict path -> "ok", "missing" or "damaged: …" with both hashes."""
-    from pooch import file_hash
-
     states = {}
     for path, known in needed(name).items():
         algorithm, expected = known.split(":")
         if not (folder / path).is_file():
             states[path] = "missing"
         else:
-            found = file_hash(str(folder / path), alg=algorithm)
+            status = (folder / path).stat()
+            found = _hash(folder / path, algorithm, status.st_mtime_ns, status.st_size)
             states[path] = "ok" if found == expected else f"damaged: its {algorithm} is {found}, expected {expected}"
     return states
+
+
+@functools.cache
+def _hash(path, algorithm, *_):
+    """The hash of a file; what follows (its time and size) says when it must be computed anew."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def find(name, root=None, download=False):
@@ -97,9 +171,9 @@ def find(name, root=None, download=False):
             except DamagedData:
                 if not download:
                     raise
-    if name == "fashion-mnist" and _DEBIAN.is_dir():
+    if name == "fashion-mnist" and _DEBIAN.is_dir() and cache():
         return _unpack_debian(cache())
-    if not download:
+    if not download or not tried:
         raise MissingData(_missing(name, tried))
     fetch(name, tried[0])
     return _whole(tried[0], name)
@@ -135,9 +209,6 @@ def read_human_labels(folder, base):
     """
     import _codecs
 
-    import numpy as np
-    import torch
-
     (path,) = _HUMAN[base]
     allowed = [
         (np.ndarray, "numpy.ndarray"),
@@ -158,20 +229,24 @@ def read_human_labels(folder, base):
 
 def _unpack_debian(folder):
     """Unpack Debian's .gz files into `folder` as torchvision expects them, if they are whole."""
-    from pooch import file_hash
-
     for path, known in _FASHION.items():
         packed = _DEBIAN / f"{Path(path).name}.gz"
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
         try:
-            with written_beside(folder / path) as partial:
-                with gzip.open(packed) as source, open(partial, "wb") as target:
-                    shutil.copyfileobj(source, target)
-                found = file_hash(str(partial), alg="md5")
-                if f"md5:{found}" != known:
-                    raise DamagedData(f"{packed} is damaged: unpacked, its md5 is {found}, expected {known[4:]}.")
+            content = gzip.decompress(packed.read_bytes())
         except (EOFError, zlib.error, OSError) as error:
             raise DamagedData(f"{packed} cannot be unpacked ({error}).") from error
+        found = hashlib.md5(content).hexdigest()
+        if f"md5:{found}" != known:
+            raise DamagedData(f"{packed} is damaged: unpacked, its md5 is {found}, expected {known[4:]}.")
+        try:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            with written_beside(folder / path) as partial:
+                partial.write_bytes(content)
+        except OSError as error:
+            raise OSError(
+                f"fashion-mnist lies packed in {_DEBIAN} and cannot be unpacked into {folder} ({error.strerror}): "
+                "let $XDG_CACHE_HOME name a folder that can be written to."
+            ) from error
     return folder
 
 
