@@ -10,6 +10,7 @@ from . import (
     course,
     datasets,
     experiments,
+    experiments_ramp,
     files,
     grid,
     inventory,
@@ -204,6 +205,22 @@ def table(preset, out, jobs, root, show, save):
     for name in failed:
         click.echo(f"✗ {name} failed, see {out / name}.error.json", err=True)
     sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.option("--out", default="ramp.csv", show_default=True, help="CSV file; what is in it is not run again.")
+@click.option("--seeds", type=int, default=experiments_ramp.SEEDS, show_default=True, help="How many seeds, from 0.")
+@click.option("--show", help="Run nothing: print the map of this .csv.")
+def ramp(out, seeds, show):
+    """When does the ramp pay? Kinds of noise by warm-up by length of the ramp, on the digits, each against no ramp.
+
+    Takes about half an hour on one free core. It may be interrupted; the same command goes on.
+    """
+    if show is None:
+        runs = experiments_ramp.run(out, seeds, progress=sys.stderr.isatty())
+    else:
+        runs = experiments_ramp.read(show)
+    click.echo(experiments_ramp.text(runs))
 
 
 main.add_command(inventory.data)
