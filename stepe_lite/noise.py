@@ -111,7 +111,7 @@ def uneven_classes(k, rate, spread, *, zeros=0.0, seed=0):
     random = np.random.default_rng(seeding.number("uneven classes", seed))
     rates = np.full(k, float(rate))
     if spread:
-        strength = (widest / spread) ** 2 - 1
+        strength = (widest / max(spread, 1e-6 * widest)) ** 2 - 1  # scipy has no quantiles beyond
         ranks = (random.permutation(k) + random.random(k)) / k  # one rate from each k-th of the distribution
         rates = beta.ppf(ranks, rate * strength, (1 - rate) * strength).clip(max=1 - 1e-6)
         mean = rates.mean()  # to the wanted mean by shrinking all rates, or all kept shares: both stay in [0, 1]
