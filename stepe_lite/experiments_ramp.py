@@ -2,14 +2,12 @@
 
 Each run of Step-E with a ramp has a partner without one: loss truncation with the same warm-up, the same wrong labels,
 the same initial weights and the same order of the samples. `gains` is the difference between the two, seed by seed.
-The final fraction is the true noise rate of each set of labels, a privilege; both partners have it.
-
-The grid was fixed after a pilot on two other seeds (100 and 101), and all of it is reported.
+The final fraction is the true noise rate of each set of labels, a privilege; both partners have it. The grid was fixed
+after a pilot on two other seeds (100 and 101), and all of it is reported.
 """
 
 import json
 import platform
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import analysis, noise, schedules, validate
+from . import __version__, analysis, noise, schedules, validate
 from .atomic import written_beside
 from .datasets import load
 from .rules import Everything, LossTruncation, StepE
@@ -32,30 +30,20 @@ COLUMNS = (
     "precision_half", "precision_full", "worst_class_retention", "worst_class_retention_full",
     "worst_class_retention_min",
 )  # fmt: skip
-
-
-def _uneven(rate, spread):
-    return lambda seed: noise.asymmetric(noise.uneven_classes(10, rate, spread, seed=seed))
-
-
-def _same(model):
-    return lambda seed: model
-
-
 # Name -> seed -> noise model. An uneven matrix is drawn anew for every seed; "40 ± 20 %" gives the mean and the
 # standard deviation of the classes' noise rates (CIFAR-100N's are 40 ± 18 %).
 NOISE = {
-    "symmetric, 20 %": _same(noise.symmetric(0.2)),
-    "symmetric, 40 %": _same(noise.symmetric(0.4)),
-    "pair flip, 20 %": _same(noise.pair_flip(0.2)),
-    "pair flip, 40 %": _same(noise.pair_flip(0.4)),
-    "instance-dependent, 20 %": _same(noise.instance_dependent(0.2)),
-    "instance-dependent, 40 %": _same(noise.instance_dependent(0.4)),
-    "CIFAR-10N aggre, 9 %": _same(noise.asymmetric(noise.cifar10n("aggre"))),
-    "CIFAR-10N worse, 40 %": _same(noise.asymmetric(noise.cifar10n("worse"))),
-    "uneven classes, 20 ± 10 %": _uneven(0.2, 0.1),
-    "uneven classes, 40 ± 20 %": _uneven(0.4, 0.2),
-    "uneven classes, 40 ± 30 %": _uneven(0.4, 0.3),
+    "symmetric, 20 %": lambda seed: noise.symmetric(0.2),
+    "symmetric, 40 %": lambda seed: noise.symmetric(0.4),
+    "pair flip, 20 %": lambda seed: noise.pair_flip(0.2),
+    "pair flip, 40 %": lambda seed: noise.pair_flip(0.4),
+    "instance-dependent, 20 %": lambda seed: noise.instance_dependent(0.2),
+    "instance-dependent, 40 %": lambda seed: noise.instance_dependent(0.4),
+    "CIFAR-10N aggre, 9 %": lambda seed: noise.asymmetric(noise.cifar10n("aggre")),
+    "CIFAR-10N worse, 40 %": lambda seed: noise.asymmetric(noise.cifar10n("worse")),
+    "uneven classes, 20 ± 10 %": lambda seed: noise.asymmetric(noise.uneven_classes(10, 0.2, 0.1, seed=seed)),
+    "uneven classes, 40 ± 20 %": lambda seed: noise.asymmetric(noise.uneven_classes(10, 0.4, 0.2, seed=seed)),
+    "uneven classes, 40 ± 30 %": lambda seed: noise.asymmetric(noise.uneven_classes(10, 0.4, 0.3, seed=seed)),
 }
 
 
@@ -78,17 +66,17 @@ def trial(data, warmup, ramp, seed, **settings):
     NaN for what standard training (warmup None) does not have. `settings` as for `fit`.
     """
     history = fit(data, SETTINGS["model"], rule(data.noise_rate, warmup, ramp), seed=seed, progress=False, **settings)
-    log = history.log
+    log, last = history.log, history.log.iloc[-1]
     correct = analysis.logits(history.model, data.test_images, data.images).argmax(1) == data.test_labels
     by_class = [correct[data.test_labels == c].double().mean().item() for c in data.test_labels.unique()]
-    result = {"accuracy_last": log.test_accuracy.iloc[-1], "worst_class_accuracy": min(by_class)}
+    result = {"accuracy_last": last.test_accuracy, "worst_class_accuracy": min(by_class)}
     if warmup is None:
         return result
     kept = worst_class_retention(data, history.excluded)
     half, full = warmup + -(-ramp // 2), warmup + ramp
     return result | {
-        "precision": log.precision.iloc[-1],
-        "recall": log.recall.iloc[-1],
+        "precision": last.precision,
+        "recall": last.recall,
         "precision_half": log.precision[half],
         "precision_full": log.precision[full],
         "worst_class_retention": kept[-1],
@@ -124,44 +112,44 @@ def run(out, seeds=SEEDS, progress=True):
     from filelock import FileLock, Timeout
     from tqdm.auto import tqdm
 
-    out, wanted = _csv(out), cells(validate.whole("seeds", seeds, least=1))
+    out, wanted = Path(out).expanduser(), cells(validate.whole("seeds", seeds, least=1))
+    if out.suffix != ".csv":
+        raise ValueError(f"out is {str(out)!r}, but must be a file that ends in .csv.")
     validate.folder("the folder of out", out.parent)
-    data = load(SETTINGS["dataset"])
-    lock = FileLock(out.with_name(f".{out.name}.lock"))
+    lock, threads = FileLock(out.with_name(f".{out.name}.lock")), torch.get_num_threads()
     try:
         lock.acquire(blocking=False)
     except Timeout:
         raise OSError(f"out is {str(out)!r}, which another process is writing.") from None
-    with lock, _one_thread(), tqdm(total=len(wanted), unit="run", disable=not progress) as bar:
-        _check_settings(out)
-        rows = read(out).to_dict("records") if out.exists() else []
-        done = {_key(row) for row in rows}
+    with lock, tqdm(total=len(wanted), unit="run", disable=not progress) as bar:
+        made, rows = _made_before(out), read(out).to_dict("records") if out.exists() else []
+        done, data = {_key(row) for row in rows}, load(SETTINGS["dataset"])
         bar.update(len(done & set(wanted)))
-        for name, warmup, ramp, seed in wanted:
-            if (name, warmup, ramp, seed) in done:
-                continue
-            bar.set_description(f"seed {seed}, {name}")
-            noisy = data.with_noise(NOISE[name](seed), seed)
-            result = trial(noisy, warmup, ramp, seed, epochs=SETTINGS["epochs"], device="cpu")
-            about = {"noise": name, "rate": noisy.noise_rate, "warmup": warmup, "ramp": ramp, "seed": seed}
-            rows.append(about | result)
-            _write(out, rows, seeds)
-            bar.update()
+        torch.set_num_threads(1)  # the network is too small to share among cores, and so their number changes nothing
+        try:
+            for name, warmup, ramp, seed in wanted:
+                if (name, warmup, ramp, seed) in done:
+                    continue
+                bar.set_description(f"seed {seed}, {name}")
+                noisy = data.with_noise(NOISE[name](seed), seed)
+                result = trial(noisy, warmup, ramp, seed, epochs=SETTINGS["epochs"], device="cpu")
+                about = {"noise": name, "rate": noisy.noise_rate, "warmup": warmup, "ramp": ramp, "seed": seed}
+                rows.append(about | result)
+                _write(out, rows, made, len(wanted))
+                bar.update()
+        finally:
+            torch.set_num_threads(threads)
     return read(out)
 
 
 def read(path):
     """The table that `run` wrote: a DataFrame of COLUMNS; warmup and ramp are <NA> for standard training.
 
-    Raises FileNotFoundError, or ValueError if it is no such table.
+    Raises FileNotFoundError if it is not there, ValueError if it is no such table.
     """
-    path = _csv(path)
-    try:
-        runs = pd.read_csv(path, dtype={"warmup": "Int64", "ramp": "Int64"})
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{str(path)!r} is not there: `stepe-lite ramp --out {path.name}` makes it.") from None
+    runs = pd.read_csv(path, dtype={"warmup": "Int64", "ramp": "Int64"})
     if missing := [column for column in COLUMNS if column not in runs]:
-        raise ValueError(f"{str(path)!r} is no table of the map: no column {missing[0]!r}.")
+        raise ValueError(f"{str(path)!r} is no table of the map: it has no column {missing[0]!r}.")
     return runs
 
 
@@ -175,37 +163,26 @@ def gains(runs, column="accuracy_last"):
 
     table = runs.dropna(subset="ramp").pivot(index=["noise", "warmup", "seed"], columns="ramp", values=column)
     gain = table.drop(columns=0).sub(table[0], axis=0).stack().rename("gain").dropna()
-    order = [name for name in NOISE if name in set(runs.noise)]
     each = gain.groupby(["noise", "warmup", "ramp"])
     n, mean = each.size(), each.mean()
     half = t.ppf(0.975, n - 1) * each.std() / np.sqrt(n)
-    found = pd.DataFrame(
-        {"gain": mean, "low": mean - half, "high": mean + half, "ahead": (gain > 0).groupby(level=[0, 1, 3]).sum()}
-    )
-    return found.assign(seeds=n).reindex(order, level="noise").reset_index()
+    found = pd.DataFrame({"gain": mean, "low": mean - half, "high": mean + half})
+    found["ahead"], found["seeds"] = each.agg(lambda of_seeds: (of_seeds > 0).sum()), n
+    return found.reindex([name for name in NOISE if name in set(runs.noise)], level="noise").reset_index()
 
 
 def text(runs):
     """The map as text: the accuracy without a ramp, and what each ramp gains, in points with a 95 % interval."""
     found = gains(runs)
-    percent = found[["gain", "low", "high"]].astype(float) * 100
+    percent = 100 * found[["gain", "low", "high"]].astype(float)
     found["text"] = [f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]" for mean, low, high in percent.to_numpy()]
-    table = found.pivot(index=["noise", "warmup"], columns="ramp", values="text")
-    base = 100 * runs[runs.ramp == 0].groupby(["noise", "warmup"]).accuracy_last.mean()
-    standard = 100 * runs[runs.ramp.isna()].groupby("noise").accuracy_last.mean()
-    table.insert(0, "no ramp", base.map("{:.1f}".format))
-    table.insert(0, "standard", [f"{standard.get(name, np.nan):.1f}" for name, _ in table.index])
-    table = table.reindex([name for name in NOISE if name in set(runs.noise)], level="noise")
-    table.columns = [f"ramp {name}" if name in RAMPS else name for name in table.columns]
-    heading = f"test accuracy in %, last epoch; gain of a ramp in points [95 %], {runs.seed.nunique()} seeds"
-    return f"{heading}\n{table.fillna('not run yet').to_string()}"
-
-
-def _csv(path):
-    path = Path(path).expanduser()
-    if path.suffix != ".csv":
-        raise ValueError(f"out is {str(path)!r}, but must be a file that ends in .csv.")
-    return path
+    table = found.pivot(index=["noise", "warmup"], columns="ramp", values="text").add_prefix("ramp ")
+    no_ramp = runs[runs.ramp == 0].groupby(["noise", "warmup"]).accuracy_last.mean()
+    standard = runs[runs.ramp.isna()].groupby("noise").accuracy_last.mean()
+    table.insert(0, "no ramp", (100 * no_ramp).map("{:.1f}".format))
+    table.insert(0, "standard", table.index.get_level_values("noise").map(100 * standard).map("{:.1f}".format))
+    table = table.reindex(found.noise.unique(), level="noise").fillna("not run yet")
+    return f"test accuracy in %, last epoch; gain of a ramp in points [95 %]\n{table.to_string()}"
 
 
 def _key(row):
@@ -213,61 +190,32 @@ def _key(row):
     return row["noise"], warmup, ramp, int(row["seed"])
 
 
-def _settings():
-    return {**SETTINGS, "warmups": list(WARMUPS), "ramps": list(RAMPS), "noise": list(NOISE)}
-
-
-def _check_settings(out):
+def _made_before(out):
+    """The provenance beside `out`, or a new one. Raises ValueError if `out` was made with other settings."""
     path = out.with_suffix(".json")
+    settings = {**SETTINGS, "warmups": list(WARMUPS), "ramps": list(RAMPS), "noise": list(NOISE)}
     if not out.exists():
-        return
+        final = "the true noise rate of each set of labels"
+        return {"command": "stepe-lite ramp", "settings": settings, "final": final, "versions": [], "device": []}
     if not path.exists():
         raise ValueError(f"out is {str(out)!r}, but {path.name!r}, which says how it was made, is not beside it.")
-    if (made := json.loads(path.read_text(encoding="utf-8"))["settings"]) != _settings():
-        raise ValueError(f"out is {str(out)!r}, made with {made}, but the map is now {_settings()}: take another file.")
+    made = json.loads(path.read_text(encoding="utf-8"))
+    if made["settings"] != settings:
+        raise ValueError(f"out is {str(out)!r}, made with {made['settings']}, but the map is now {settings}.")
+    return made
 
 
-def _write(out, rows, seeds):
-    order = {cell: at for at, cell in enumerate(cells(max(seeds, 1 + max(int(row["seed"]) for row in rows))))}
-    table = pd.DataFrame(sorted(rows, key=lambda row: order[_key(row)]), columns=COLUMNS)
-    table = table.astype({"warmup": "Int64", "ramp": "Int64"})
-    path, before = out.with_suffix(".json"), {}
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+def _write(out, rows, made, wanted):
+    """Write the table, and how it was made: `made` as `_made_before` gave it; it is brought up to date."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    made = {
-        "command": f"stepe-lite ramp --seeds {seeds} --out {out.name}",
-        "finished": f"{len(rows)} of {len(cells(seeds))} runs",
-        "settings": _settings(),
-        "final": "the true noise rate of each set of labels",
-        "first": before.get("first", now),
-        "last": now,
-    }
-    for name, value in {"versions": _versions(), "device": f"{platform.machine()} CPU, one thread a run"}.items():
-        made[name] = [*(kept for kept in before.get(name, []) if kept != value), value]
-    with written_beside(path) as partial:
+    versions = {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
+    versions["stepe_lite"] = __version__
+    for name, value in {"versions": versions, "device": f"{platform.machine()} CPU, one thread a run"}.items():
+        made[name] += [] if value in made[name] else [value]
+    made |= {"first": made.get("first", now), "last": now, "finished": f"{len(rows)} of {max(wanted, len(rows))} runs"}
+    made["seeds"] = sorted({int(row["seed"]) for row in rows})
+    with written_beside(out.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"warmup": "Int64", "ramp": "Int64"})
     with written_beside(out) as partial:
         table.round(6).to_csv(partial, index=False)
-
-
-def _versions():
-    from . import __version__
-
-    return {
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "stepe_lite": __version__,
-    }
-
-
-@contextmanager
-def _one_thread():
-    """The digits are too small to be worth sharing among cores, and one thread makes the result the same anywhere."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

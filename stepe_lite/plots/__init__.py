@@ -2,7 +2,7 @@
 
 from .exclusion import exclusion, schedules
 from .explorer import Explorer, explorer, settings
-from .failures import by_kind, estimates, lost_classes, sweep
+from .failures import by_kind, estimates, lost_classes, ramp_gains, ramp_race, sweep
 from .noise import boundaries, boundary, gallery, transition, transitions
 from .review import found, guesses, suspect, suspects
 from .runs import accuracies, curves, line, loss_by_group, loss_histograms, loss_panels, spread, validation
@@ -12,6 +12,6 @@ from .style import CLEAN, GROUPS, METHODS, MISLABELED
 __all__ = [
     "CLEAN", "Explorer", "GROUPS", "METHODS", "MISLABELED", "accuracies", "boundaries", "boundary", "by_kind", "curves",
     "detection", "estimates", "exclusion", "explorer", "found", "gallery", "guesses", "ledger", "line", "loss_by_group",
-    "loss_histograms", "loss_panels", "lost_classes", "retention", "schedules", "settings", "spread", "suspect",
-    "suspects", "sweep", "trajectories", "transition", "transitions", "validation",
+    "loss_histograms", "loss_panels", "lost_classes", "ramp_gains", "ramp_race", "retention", "schedules", "settings",
+    "spread", "suspect", "suspects", "sweep", "trajectories", "transition", "transitions", "validation",
 ]  # fmt: skip
