@@ -234,6 +234,21 @@ def table(preset, out, jobs, root, show, save):
 
 
 @main.command()
+@click.option("--out", default="ramp.csv", show_default=True, help="CSV file; what is in it is not run again.")
+@click.option("--seeds", type=int, default=10, show_default=True, help="How many seeds, from 0.")
+@click.option("--show", help="Run nothing: print the map of this .csv.")
+def ramp(out, seeds, show):
+    """When does the ramp pay? Kinds of noise by warm-up by length of the ramp, on the digits, each against no ramp.
+
+    Takes about half an hour on one free core. It may be interrupted; the same command goes on.
+    """
+    from .experiments import ramp
+
+    runs = ramp.run(out, seeds, progress=sys.stderr.isatty()) if show is None else ramp.read(show)
+    click.echo(ramp.text(runs))
+
+
+@main.command()
 @click.argument("name", required=False)
 @click.option("--download", is_flag=True, help="Fetch what is missing.")
 @click.option("--root", help="Folder with the data files, searched first and downloaded to.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from .utils import BadInput, check_choice, check_fraction, check_whole
+from .utils import BadInput, check_choice, check_fraction, check_positive, check_whole, seed_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +81,47 @@ def asymmetric(matrix, name=None):
         return given
 
     return NoiseModel(name or f"asymmetric({1 - matrix.diag().mean():.3g})", flip)
+
+
+def uneven_classes(k, rate, spread, *, zeros=0.0, seed=0):
+    """A random transition matrix, float64 tensor (k, k): every class has its own noise rate and its own confusions.
+
+    Use it as `asymmetric(uneven_classes(10, 0.4, 0.2, seed=1))`; another seed is another matrix. After the generator of
+    random noise matrices in cleanlab (Northcutt, Jiang & Chuang, "Confident Learning", JAIR 2021), which fixes the
+    trace and draws the rest from Dirichlet distributions. Here the rates are drawn from a beta distribution, so that
+    their spread can be chosen, too; their places among the other classes are Dirichlet(1, …, 1), as there.
+
+    rate : mean of the classes' noise rates, own class excluded, in [0, 1); met exactly
+    spread : standard deviation of the rates between classes, at least 0 and below sqrt(rate · (1 − rate)); met within
+        a tenth or so for 10 classes, better for more. 0 = the same rate for all
+    zeros : each class is never mistaken for this share of the other classes, rounded; at least one of them is left
+
+    Every rate is below 1, but one above ½ leaves a class that most of its samples are not called by. Nothing keeps a
+    matrix from that: people's errors have such classes, too (some of CIFAR-100N's are).
+    """
+    from scipy.stats import beta
+
+    check_whole("k", k, least=2)
+    check_fraction("rate", rate)
+    check_positive("spread", spread, zero_ok=True)
+    check_fraction("zeros", zeros)
+    widest = (rate * (1 - rate)) ** 0.5
+    if spread and spread >= widest:
+        raise BadInput(f"spread is {spread!r}, but must be below {widest:.3g} = sqrt(rate · (1 − rate)).")
+    random = np.random.default_rng(seed_for("uneven classes", seed))
+    rates = np.full(k, float(rate))
+    if spread:
+        strength = (widest / max(spread, 1e-6 * widest)) ** 2 - 1  # scipy has no quantiles beyond
+        ranks = (random.permutation(k) + random.random(k)) / k  # one rate from each k-th of the distribution
+        rates = beta.ppf(ranks, rate * strength, (1 - rate) * strength).clip(max=1 - 1e-6)
+        mean = rates.mean()  # to the wanted mean by shrinking all rates, or all kept shares: both stay in [0, 1]
+        rates = rates * rate / mean if mean > rate else 1 - (1 - rates) * (1 - rate) / (1 - mean)
+    matrix = np.diag(1 - rates)
+    left = max(1, k - 1 - round(zeros * (k - 1)))
+    for clean in range(k):
+        others = random.permutation(np.delete(np.arange(k), clean))[:left]
+        matrix[clean, others] = rates[clean] * random.dirichlet(np.ones(left))
+    return torch.from_numpy(matrix)
 
 
 def instance_dependent(rate):

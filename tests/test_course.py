@@ -1,11 +1,16 @@
 """Running notebooks: claims that keep numbers true, failures that do not stop the rest, and a report of it all."""
 
 import base64
+import errno
 import io
 import json
 import math
 import os
 import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import nbformat
 import numpy as np
@@ -230,6 +235,95 @@ def test_a_kernel_that_dies_does_not_stop_the_others(tmp_path):
     report = course.run([dies, after], out=tmp_path / "out", progress=False)
     assert [each["ok"] for each in report["notebooks"]] == [False, True]
     assert "died" in report["notebooks"][0]["error"].lower()
+
+
+# --- paths and disks ---
+
+
+@pytest.mark.parametrize(
+    "folder, name, out",
+    [("here", "01_one", "{epochs}"), ("{epochs}", "01_{epochs}", "out"), ("{}", "{0}", "{nobody} {{{}")],
+    ids=str,
+)
+def test_braces_in_paths_are_just_braces(tmp_path, folder, name, out):
+    (tmp_path / folder).mkdir()
+    path = write(tmp_path / folder / f"{name}.ipynb", "import os\nprint(epochs, os.getcwd())", parameters="epochs = 60")
+    report = course.run([path], {"epochs": 3}, tmp_path / out, html=True, progress=False)
+    assert report["notebooks"][0]["ok"], report
+    assert sorted(os.listdir(tmp_path)) == sorted([folder, out])
+    assert sorted(os.listdir(tmp_path / out)) == sorted([f"{name}.ipynb", f"{name}.html", "index.html", "report.json"])
+    assert texts(nbformat.read(tmp_path / out / f"{name}.ipynb", as_version=4)) == f"3 {tmp_path / out}\n"
+
+
+def test_a_user_that_nobody_knows_gets_a_sentence(must_not_run):
+    path, trace = must_not_run
+    with pytest.raises(ValueError, match=r"^out is '~nosuchuser/x', but must be a path: "):
+        course.run([path], out="~nosuchuser/x", progress=False)
+    assert not trace.exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 100 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "none", place], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+PRINTS = "print('x' * length)"
+
+
+def test_a_full_disk_keeps_the_old_copy_and_says_so(small_disk, tmp_path):
+    path = write(tmp_path / "01_prints.ipynb", PRINTS, parameters="length = 10")
+    after = write(tmp_path / "02_after.ipynb", f"open({str(tmp_path / 'it ran')!r}, 'w')")
+    assert course.run([path], out=small_disk, progress=False)["notebooks"][0]["ok"]
+    before = (small_disk / path.name).read_bytes()
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        course.run([path, after], {"length": 200_000}, small_disk, progress=False)
+    assert raised.value.errno == errno.ENOSPC
+    assert (small_disk / path.name).read_bytes() == before
+    assert os.listdir(small_disk) == [path.name]  # nothing half-written, and no report that is no longer true
+    assert not (tmp_path / "it ran").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
+def test_a_copy_that_cannot_be_written_keeps_the_old_one(tmp_path, monkeypatch, number):
+    path, out = write(tmp_path / "01_prints.ipynb", PRINTS, parameters="length = 10"), tmp_path / "out"
+    course.run([path], out=out, progress=False)
+    before = (out / path.name).read_bytes()
+
+    def full(handler, text, place):
+        with open(place, "w", encoding="utf-8") as file:
+            file.write(text[:1000])
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(papermill.iorw.LocalHandler, "write", full)
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+        course.run([path], out=out, progress=False)
+    assert (out / path.name).read_bytes() == before and os.listdir(out) == [path.name]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such file name there")
+def test_pages_show_the_name_of_a_notebook_as_text(tmp_path):
+    name = """<img src=x onerror="alert('1')">&amp;"""
+    path = write(tmp_path / f"{name}.ipynb", "raise ValueError('<b>bold</b>')")
+    course.run([path], out=tmp_path / "out", html=True, progress=False)
+    tags, links, words = [], [], []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: (tags.append(tag), links.extend(attributes))
+    parser.handle_data = words.append
+    parser.feed((tmp_path / "out" / "index.html").read_text(encoding="utf-8"))
+    assert "img" not in tags and "b" not in tags
+    assert name in "".join(words) and "<b>bold</b>" in "".join(words)
+    (link,) = [value for attribute, value in links if attribute == "href"]
+    assert (tmp_path / "out" / unquote(link)).is_file() and "/" not in link
+    page = (tmp_path / "out" / f"{name}.html").read_text(encoding="utf-8")
+    assert "<img src=x" not in page
 
 
 # --- saving outputs ---

@@ -2,16 +2,28 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from stepe_lite.noise import asymmetric, cifar10n, instance_dependent, pair_flip, symmetric, transition_matrix
+from stepe_lite.noise import (
+    asymmetric,
+    cifar10n,
+    instance_dependent,
+    pair_flip,
+    symmetric,
+    transition_matrix,
+    uneven_classes,
+)
 
 CIFAR10N = {"aggre": 0.09010, "random1": 0.17234, "random2": 0.18122, "random3": 0.17640, "worse": 0.40208}
-MODELS = [symmetric(0.4), pair_flip(0.3), asymmetric(cifar10n("worse")), instance_dependent(0.3)]
+MODELS = [
+    symmetric(0.4), pair_flip(0.3), asymmetric(cifar10n("worse")), asymmetric(uneven_classes(10, 0.4, 0.2)),
+    instance_dependent(0.3),
+]  # fmt: skip
 every_model = pytest.mark.parametrize("model", MODELS, ids=repr)
 exact_model = pytest.mark.parametrize("make", [symmetric, pair_flip])
 
@@ -111,6 +123,96 @@ def test_instance_dependent_noise_mistakes_different_images_for_different_classe
     assert len(given_labels.unique()) > 3
 
 
+# A random matrix of uneven classes
+
+
+def rates_of(matrix):
+    return 1 - matrix.diagonal()
+
+
+@given(
+    k=st.integers(2, 100),
+    rate=st.floats(0, 0.999),
+    part=st.floats(0, 0.99),
+    zeros=st.floats(0, 1, exclude_max=True),
+    seed=seeds,
+)
+def test_uneven_classes_is_a_transition_matrix_whose_mean_rate_is_exact(k, rate, part, zeros, seed):
+    matrix = uneven_classes(k, rate, part * (rate * (1 - rate)) ** 0.5, zeros=zeros, seed=seed)
+    assert matrix.shape == (k, k)
+    assert matrix.dtype == torch.float64
+    assert (matrix >= 0).all()
+    assert matrix.sum(1).tolist() == pytest.approx([1] * k, abs=1e-12)
+    assert rates_of(matrix).mean().item() == pytest.approx(rate, abs=1e-12)
+    assert (rates_of(matrix) < 1).all()
+    asymmetric(matrix)  # which refuses what is none
+
+
+@pytest.mark.parametrize(("k", "near"), [(10, 0.03), (100, 0.007)])
+@pytest.mark.parametrize(("rate", "spread"), [(0.2, 0.1), (0.4, 0.2), (0.4, 0.3), (0.7, 0.2)])
+def test_the_rates_of_uneven_classes_have_the_wanted_spread(k, near, rate, spread):
+    spreads = torch.stack(
+        [rates_of(uneven_classes(k, rate, spread, seed=seed)).std(correction=0) for seed in range(40)]
+    )
+    assert spreads.mean().item() == pytest.approx(spread, abs=near / 2)
+    assert spreads.quantile(0.9) - spreads.quantile(0.1) < 2 * near
+
+
+def test_a_spread_of_0_gives_every_class_the_same_rate_but_its_own_confusions():
+    matrix = uneven_classes(10, 0.4, 0.0)
+    assert rates_of(matrix).tolist() == pytest.approx([0.4] * 10)
+    assert matrix[0, 1:].std() > 0.01
+
+
+def test_any_class_may_be_the_worst_one():
+    worst = {int(rates_of(uneven_classes(5, 0.4, 0.2, seed=seed)).argmax()) for seed in range(60)}
+    assert worst == set(range(5))
+
+
+@pytest.mark.parametrize(("zeros", "left"), [(0.0, 9), (0.5, 5), (0.99, 1)])
+def test_a_share_of_the_confusions_can_be_ruled_out(zeros, left):
+    matrix = uneven_classes(10, 0.4, 0.1, zeros=zeros)
+    assert ((matrix - torch.diag(matrix.diagonal())) > 0).sum(1).tolist() == [left] * 10
+
+
+def test_the_same_seed_gives_the_same_uneven_matrix_and_another_seed_another():
+    first, again, other = (uneven_classes(10, 0.4, 0.2, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def shape_of(matrices):
+    """Of matrices (m, k, k), row = clean class: mean and spread of the rates, share of zeros, a row's largest part."""
+    k = matrices.shape[1]
+    off = matrices * (1 - torch.eye(k, dtype=matrices.dtype))
+    rates, largest = off.sum(2), off.amax(2) / off.sum(2)
+    zeros = ((off == 0).sum((1, 2)) - k).double() / (k * (k - 1))
+    return [x.mean().item() for x in (rates, rates.std(1, correction=0), zeros, largest)]
+
+
+@pytest.mark.parametrize(("zeros", "near"), [(0.0, 0.02), (0.5, 0.1)])  # theirs scatters the zeros over the rows
+def test_uneven_classes_makes_such_matrices_as_cleanlabs_generator(zeros, near):
+    from cleanlab.benchmarking.noise_generation import generate_noise_matrix_from_trace
+
+    k, trace = 10, 6.5
+    theirs = [
+        generate_noise_matrix_from_trace(k, trace, py=np.full(k, 1 / k), frac_zero_noise_rates=zeros, seed=seed).T
+        for seed in range(100)  # their columns are the clean classes
+    ]
+    rate, spread, share, largest = shape_of(torch.tensor(np.stack(theirs)))
+    assert (rate, share) == pytest.approx((1 - trace / k, zeros))
+    ours = torch.stack([uneven_classes(k, rate, spread, zeros=zeros, seed=seed) for seed in range(100)])
+    assert shape_of(ours)[:2] == pytest.approx((rate, spread), abs=0.02)
+    assert shape_of(ours)[2:] == pytest.approx((share, largest), abs=near)
+
+
+def test_labels_dealt_by_an_uneven_matrix_follow_it():
+    matrix = uneven_classes(10, 0.4, 0.3, seed=3)
+    labels = torch.arange(10).repeat(1000)
+    measured = transition_matrix(labels, asymmetric(matrix)(labels, None, 10, seeded()), 10)
+    assert (measured - matrix).abs().max() <= 1e-3
+
+
 # What a data set does with them
 
 
@@ -204,6 +306,13 @@ def test_a_rate_outside_0_to_1_is_refused(make, rate):
         (lambda: asymmetric([[1.5, -0.5], [0, 1]]), "matrix must have entries of at least 0"),
         (lambda: asymmetric([[math.nan, 1], [0, 1]]), "matrix must have entries of at least 0"),
         (lambda: cifar10n("wrose"), "name is 'wrose'.*Did you mean 'worse'"),
+        (lambda: uneven_classes(1, 0.4, 0.2), "k is 1, but must be a whole number, at least 2"),
+        (lambda: uneven_classes(10, 1.0, 0.2), "rate is 1.0, but must be a number from 0 up to"),
+        (lambda: uneven_classes(10, 0.4, -0.1), "spread is -0.1, but must be a finite number of at least 0"),
+        (lambda: uneven_classes(10, 0.2, 0.4), r"spread is 0.4, but must be below 0.4 = sqrt\(rate"),
+        (lambda: uneven_classes(10, 0.0, 0.1), "spread is 0.1, but must be below 0"),
+        (lambda: uneven_classes(10, 0.4, 0.1, zeros=1), "zeros is 1, but must be a number from 0 up to"),
+        (lambda: uneven_classes(10, 0.4, 0.1, seed=-1), "seed is -1, but must be a whole number"),
         (lambda: transition_matrix([0, 1], [0], 2), r"given has shape \(1,\)"),
         (lambda: transition_matrix([0, 2], [0, 1], 2), "clean must hold whole numbers from 0 to 1"),
         (lambda: transition_matrix([0, 1], [0.0, 1.0], 2), "given must hold whole numbers from 0 to 1"),

@@ -70,6 +70,7 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
     if any(path.resolve().parent == out.resolve() for path in paths):
         raise BadInput(f"out is {str(out)!r}, where the notebooks themselves are; choose another folder (or save).")
 
+    (out / "report.json").unlink(missing_ok=True)  # of copies that are replaced now
     entries = []
     for path in paths:
         chosen = {name: value for name, value in parameters.items() if name in known[path]}
@@ -99,7 +100,7 @@ def parameters_of(path):
     import papermill
 
     try:
-        return papermill.inspect_notebook(str(path))
+        return papermill.inspect_notebook(_unformatted(path))
     except Exception as error:  # nbformat raises several unrelated types
         raise BadInput(f"notebook is {str(path)!r}, which cannot be read as one: {error}.") from error
 
@@ -134,8 +135,8 @@ def _papermill(path, partial, parameters, out, progress):
 
     try:
         papermill.execute_notebook(
-            *(str(each).replace("{", "{{").replace("}", "}}") for each in (path, partial)),  # papermill formats paths
-            parameters, kernel_name="python3", cwd=str(out), log_output=False,
+            _unformatted(path), _unformatted(partial), parameters,
+            kernel_name="python3", cwd=str(out), log_output=False,
             extra_arguments=["--log-level=40"],  # silence ipykernel's warning that local kernels use TCP
             progress_bar={"desc": path.stem, "leave": False} if progress else False,
         )  # fmt: skip
@@ -149,6 +150,11 @@ def _papermill(path, partial, parameters, out, progress):
         if partial.stat().st_size == 0:
             nbformat.write(nbformat.read(path, as_version=4), partial)
         return f"{type(failure).__name__}: {failure}"
+
+
+def _unformatted(path):
+    """`path` as papermill wants it, which puts parameters into the braces of a path."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _outputs(notebook):

@@ -47,8 +47,6 @@ class Run:
         """The file of this run in the folder `out`, see above; nothing in a name leads out of it."""
         parts = (re.sub(r"[^a-z0-9]+", "-", part.lower()) for part in self.name.split("_"))
         return Path(out) / ("_".join(parts) + ending)
-            "_".join(re.sub(r"[^a-z0-9]+", "-", part.lower()) for part in self.name.split("_")) + ending
-        )
 
 
 def grid_run(run, root=None):

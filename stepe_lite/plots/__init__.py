@@ -1,10 +1,10 @@
 """Every picture of the course: functions that take results and return a matplotlib Axes, or a Figure of several."""
 
 from .explorer import Explorer, explorer, settings
-from .failures import by_kind, estimates, lost_classes, sweep
+from .failures import by_kind, estimates, lost_classes, ramp_gains, ramp_race, sweep
 from .noise import boundaries, boundary, gallery, transition, transitions
 from .review import found, rankings, suspect, suspects
-from .runs import (
+from .runs import (  # fmt: skip  # fmt: skip
     accuracies,
     curves,
     exclusion,
@@ -15,13 +15,13 @@ from .runs import (
     schedules,
     spread,
     validation,
-)  # fmt: skip
+)
 from .samples import detection, ledger, retention, trajectories
 from .style import CLEAN, GROUPS, METHODS, MISLABELED
 
 __all__ = [
     "CLEAN", "Explorer", "GROUPS", "METHODS", "MISLABELED", "accuracies", "boundaries", "boundary", "by_kind", "curves",
     "detection", "estimates", "exclusion", "explorer", "found", "gallery", "ledger", "line", "loss_by_group",
-    "loss_histograms", "loss_panels", "lost_classes", "rankings", "retention", "schedules", "settings", "spread",
-    "suspect", "suspects", "sweep", "trajectories", "transition", "transitions", "validation",
+    "loss_histograms", "loss_panels", "lost_classes", "ramp_gains", "ramp_race", "rankings", "retention", "schedules",
+    "settings", "spread", "suspect", "suspects", "sweep", "trajectories", "transition", "transitions", "validation",
 ]  # fmt: skip

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from .style import colour_of, new_axes
+from .style import colour_of, new_axes, new_figure, whole_ticks
 
 KINDS = {"symmetric": ("#000000", "o"), "pair flip": ("#CC79A7", "s"), "instance-dependent": ("#56B4E9", "^")}
+
+RAMPS = ("#56B4E9", "o"), ("#009E73", "s"), ("#882255", "D")  # from the shortest to the longest
 
 
 def sweep(values, xlabel, right=None, ax=None, label="test accuracy at the last epoch (%)"):
@@ -68,3 +70,54 @@ def lost_classes(shares, classes, rare=(), ax=None):
     ax.set(xlabel="clean class", ylabel="rightly labelled samples\nthat are excluded (%)", ylim=(0, 102))
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
+
+
+def ramp_gains(found):
+    """What a ramp gains over none: a panel a warm-up, a row a kind of noise, a colour a length of the ramp.
+
+    `found`: the table of `experiments_ramp.gains`; dot = mean, line = 95 % interval. Right of 0 the ramp pays.
+    """
+    kinds, warmups, ramps = (list(dict.fromkeys(found[name])) for name in ("noise", "warmup", "ramp"))
+    figure, axes = new_figure(1, len(warmups), (10, 0.42 * len(kinds) + 1.5), sharex=True, sharey=True)
+    for ax, warmup in zip(axes[0], warmups):
+        for place, ramp in enumerate(ramps):
+            here = found[(found.warmup == warmup) & (found.ramp == ramp)]
+            rows = here.noise.map(kinds.index) + 0.22 * (place - (len(ramps) - 1) / 2)
+            mean, low, high = (100 * here[name].astype(float) for name in ("gain", "low", "high"))
+            colour, marker = RAMPS[place % len(RAMPS)]
+            ax.hlines(rows, low, high, color=colour, linewidth=1.4)
+            ax.plot(mean, rows, marker, color=colour, markersize=4.5, label=f"ramp of {ramp} epochs")
+        ax.axvline(0, color="black", linewidth=1)
+        ax.set(title=f"warm-up of {warmup} epochs", yticks=range(len(kinds)), yticklabels=kinds)
+        ax.set(ylim=(len(kinds) - 0.5, -0.5))
+        for row in range(0, len(kinds), 2):  # the eye has to follow a row through all panels
+            ax.axhspan(row - 0.5, row + 0.5, color="0.95", zorder=0)
+        ax.grid(axis="y", visible=False)
+    axes[0, -1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.supxlabel(
+        "test accuracy with the ramp minus without, points (mean over the seeds, 95 % interval)", fontsize=9
+    )
+    return figure
+
+
+def ramp_race(logs, columns):
+    """The exclusion by epoch, with a ramp and without: a row a column, a column of panels a kind of noise.
+
+    `logs`: dict kind -> dict method (one of style.METHODS) -> DataFrame, a row an epoch; `columns`: dict column of
+    these (a share, drawn in %) -> its label. Epochs without an exclusion are NaN, and left out.
+    """
+    figure, axes = new_figure(
+        len(columns), len(logs), (3.6 * len(logs) + 1.5, 2.1 * len(columns) + 0.5), sharex=True, sharey=True
+    )
+    for place, (kind, methods) in enumerate(logs.items()):
+        for ax, column in zip(axes[:, place], columns):
+            for method, log in methods.items():
+                line = "-" if method == "Step-E" else "--"
+                ax.plot(log.index + 1, 100 * log[column], line, color=colour_of(method), label=method)
+            whole_ticks(ax)
+        axes[0, place].set_title(kind)
+        axes[-1, place].set_xlabel("epoch (counted from 1)")
+    for ax, label in zip(axes[:, 0], columns.values()):
+        ax.set(ylabel=label, ylim=(0, 103))
+    axes[0, -1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure

@@ -1,0 +1,221 @@
+"""When does the ramp pay? A map: kinds of noise × length of the warm-up × length of the ramp, on the digits.
+
+Each run of Step-E with a ramp has a partner without one: loss truncation with the same warm-up, the same wrong labels,
+the same initial weights and the same order of the samples. `gains` is the difference between the two, seed by seed.
+The final fraction is the true noise rate of each set of labels, a privilege; both partners have it. The grid was fixed
+after a pilot on two other seeds (100 and 101), and all of it is reported.
+"""
+
+import json
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .. import __version__, analysis, noise, schedules
+from ..datasets import load
+from ..rules import Everything, LossTruncation, StepE
+from ..training import fit
+from ..utils import BadInput, check_folder, check_whole, written_beside
+
+SETTINGS = {"dataset": "digits", "model": "mlp", "epochs": 60}
+WARMUPS = 2, 5, 15  # epochs
+RAMPS = 0, 5, 15, 30  # epochs; 0 = all at once
+SEEDS = 10
+COLUMNS = (
+    "noise", "rate", "warmup", "ramp", "seed", "accuracy_last", "worst_class_accuracy", "precision", "recall",
+    "precision_half", "precision_full", "worst_class_retention", "worst_class_retention_full",
+    "worst_class_retention_min",
+)  # fmt: skip
+# Name -> seed -> noise model. An uneven matrix is drawn anew for every seed; "40 ± 20 %" gives the mean and the
+# standard deviation of the classes' noise rates (CIFAR-100N's are 40 ± 18 %).
+NOISE = {
+    "symmetric, 20 %": lambda seed: noise.symmetric(0.2),
+    "symmetric, 40 %": lambda seed: noise.symmetric(0.4),
+    "pair flip, 20 %": lambda seed: noise.pair_flip(0.2),
+    "pair flip, 40 %": lambda seed: noise.pair_flip(0.4),
+    "instance-dependent, 20 %": lambda seed: noise.instance_dependent(0.2),
+    "instance-dependent, 40 %": lambda seed: noise.instance_dependent(0.4),
+    "CIFAR-10N aggre, 9 %": lambda seed: noise.asymmetric(noise.cifar10n("aggre")),
+    "CIFAR-10N worse, 40 %": lambda seed: noise.asymmetric(noise.cifar10n("worse")),
+    "uneven classes, 20 ± 10 %": lambda seed: noise.asymmetric(noise.uneven_classes(10, 0.2, 0.1, seed=seed)),
+    "uneven classes, 40 ± 20 %": lambda seed: noise.asymmetric(noise.uneven_classes(10, 0.4, 0.2, seed=seed)),
+    "uneven classes, 40 ± 30 %": lambda seed: noise.asymmetric(noise.uneven_classes(10, 0.4, 0.3, seed=seed)),
+}
+
+
+def rule(final, warmup, ramp):
+    """The rule of one cell of the map: `Everything` for warmup None, else loss truncation (ramp 0) or Step-E."""
+    if warmup is None:
+        return Everything()
+    return StepE(schedules.linear(warmup, ramp, final)) if ramp else LossTruncation(final, warmup)
+
+
+def trial(data, warmup, ramp, seed, **settings):
+    """Train one cell of the map; returns what is recorded of it, a dict with the columns from accuracy_last on.
+
+    accuracy_last, worst_class_accuracy : on the test set after the last epoch, over all classes and of the worst one
+    precision, recall : of the last epoch's exclusion
+    precision_half, precision_full : at the first epoch with half of the final fraction out, and with all of it
+    worst_class_retention : share of its rightly labelled samples that the class which loses most of them keeps at the
+        last epoch; `_full` at the first epoch with the full fraction out, `_min` the least over all epochs
+
+    NaN for what standard training (warmup None) does not have. `settings` as for `fit`.
+    """
+    history = fit(data, SETTINGS["model"], rule(data.noise_rate, warmup, ramp), seed=seed, progress=False, **settings)
+    log, last = history.log, history.log.iloc[-1]
+    correct = analysis.logits(history.model, data.test_images, data.images).argmax(1) == data.test_labels
+    by_class = [correct[data.test_labels == c].double().mean().item() for c in data.test_labels.unique()]
+    result = {"accuracy_last": last.test_accuracy, "worst_class_accuracy": min(by_class)}
+    if warmup is None:
+        return result
+    kept = worst_class_retention(data, history.excluded)
+    half, full = warmup + -(-ramp // 2), warmup + ramp
+    return result | {
+        "precision": last.precision,
+        "recall": last.recall,
+        "precision_half": log.precision[half],
+        "precision_full": log.precision[full],
+        "worst_class_retention": kept[-1],
+        "worst_class_retention_full": kept[full],
+        "worst_class_retention_min": kept.min(),
+    }
+
+
+def worst_class_retention(data, excluded):
+    """Of the class that loses most of its rightly labelled samples, the share that is kept: float64 array (epochs,).
+
+    `excluded` bool (epochs, n). Which class that is may change from epoch to epoch. A class all of whose samples are
+    mislabeled does not count.
+    """
+    right = ~data.is_mislabeled
+    kept = [(~excluded[:, right & (data.labels == c)]).double().mean(1) for c in range(len(data.classes))]
+    return np.nanmin(torch.stack(kept).numpy(), axis=0)
+
+
+def cells(seeds=SEEDS):
+    """All cells of the map, one seed after the other: a list of (noise, warmup, ramp, seed); None = standard."""
+    settings = [(None, None), *((warmup, ramp) for warmup in WARMUPS for ramp in RAMPS)]
+    return [(name, *setting, seed) for seed in range(seeds) for name in NOISE for setting in settings]
+
+
+def run(out, seeds=SEEDS, progress=True):
+    """Make the runs of the map that are not in the CSV file `out` yet, and return them all, as a DataFrame of COLUMNS.
+
+    Each finished run is written at once, so a run that was stopped goes on where it was. Beside `out`, a .json says
+    how the runs were made. About a second and a half a run on one free core, 1,430 runs.
+    Raises ValueError if `out` was made with other settings, OSError if it cannot be written or another process does.
+    """
+    from filelock import FileLock, Timeout
+    from tqdm.auto import tqdm
+
+    out, wanted = Path(out).expanduser(), cells(check_whole("seeds", seeds, least=1))
+    if out.suffix != ".csv":
+        raise BadInput(f"out is {str(out)!r}, but must be a file that ends in .csv.")
+    check_folder("the folder of out", out.parent)
+    lock, threads = FileLock(out.with_name(f".{out.name}.lock")), torch.get_num_threads()
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise OSError(f"out is {str(out)!r}, which another process is writing.") from None
+    with lock, tqdm(total=len(wanted), unit="run", disable=not progress) as bar:
+        made, rows = _made_before(out), read(out).to_dict("records") if out.exists() else []
+        done, data = {_key(row) for row in rows}, load(SETTINGS["dataset"])
+        bar.update(len(done & set(wanted)))
+        torch.set_num_threads(1)  # the network is too small to share among cores, and so their number changes nothing
+        try:
+            for name, warmup, ramp, seed in wanted:
+                if (name, warmup, ramp, seed) in done:
+                    continue
+                bar.set_description(f"seed {seed}, {name}")
+                noisy = data.with_noise(NOISE[name](seed), seed)
+                result = trial(noisy, warmup, ramp, seed, epochs=SETTINGS["epochs"], device="cpu")
+                about = {"noise": name, "rate": noisy.noise_rate, "warmup": warmup, "ramp": ramp, "seed": seed}
+                rows.append(about | result)
+                _write(out, rows, made, len(wanted))
+                bar.update()
+        finally:
+            torch.set_num_threads(threads)
+    return read(out)
+
+
+def read(path):
+    """The table that `run` wrote: a DataFrame of COLUMNS; warmup and ramp are <NA> for standard training.
+
+    Raises FileNotFoundError if it is not there, ValueError if it is no such table.
+    """
+    runs = pd.read_csv(path, dtype={"warmup": "Int64", "ramp": "Int64"})
+    if missing := [column for column in COLUMNS if column not in runs]:
+        raise BadInput(f"{str(path)!r} is no table of the map: it has no column {missing[0]!r}.")
+    return runs
+
+
+def gains(runs, column="accuracy_last"):
+    """What a ramp gains over none: the paired difference of `column` to ramp 0, a row a (noise, warmup, ramp > 0).
+
+    Columns gain (mean over the seeds that both have), low, high (95 % interval, Student's t; it covers the draw of the
+    noise, initial weights and order of samples; NaN with one seed), ahead (seeds in which the ramp is ahead), seeds.
+    """
+    from scipy.stats import t
+
+    table = runs.dropna(subset="ramp").pivot(index=["noise", "warmup", "seed"], columns="ramp", values=column)
+    gain = table.drop(columns=0).sub(table[0], axis=0).stack().rename("gain").dropna()
+    each = gain.groupby(["noise", "warmup", "ramp"])
+    n, mean = each.size(), each.mean()
+    half = t.ppf(0.975, n - 1) * each.std() / np.sqrt(n)
+    found = pd.DataFrame({"gain": mean, "low": mean - half, "high": mean + half})
+    found["ahead"], found["seeds"] = each.agg(lambda of_seeds: (of_seeds > 0).sum()), n
+    return found.reindex([name for name in NOISE if name in set(runs.noise)], level="noise").reset_index()
+
+
+def text(runs):
+    """The map as text: the accuracy without a ramp, and what each ramp gains, in points with a 95 % interval."""
+    found = gains(runs)
+    percent = 100 * found[["gain", "low", "high"]].astype(float)
+    found["text"] = [f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]" for mean, low, high in percent.to_numpy()]
+    table = found.pivot(index=["noise", "warmup"], columns="ramp", values="text").add_prefix("ramp ")
+    no_ramp = runs[runs.ramp == 0].groupby(["noise", "warmup"]).accuracy_last.mean()
+    standard = runs[runs.ramp.isna()].groupby("noise").accuracy_last.mean()
+    table.insert(0, "no ramp", (100 * no_ramp).map("{:.1f}".format))
+    table.insert(0, "standard", table.index.get_level_values("noise").map(100 * standard).map("{:.1f}".format))
+    table = table.reindex(found.noise.unique(), level="noise").fillna("not run yet")
+    return f"test accuracy in %, last epoch; gain of a ramp in points [95 %]\n{table.to_string()}"
+
+
+def _key(row):
+    warmup, ramp = (None if pd.isna(row[name]) else int(row[name]) for name in ("warmup", "ramp"))
+    return row["noise"], warmup, ramp, int(row["seed"])
+
+
+def _made_before(out):
+    """The provenance beside `out`, or a new one. Raises ValueError if `out` was made with other settings."""
+    path = out.with_suffix(".json")
+    settings = {**SETTINGS, "warmups": list(WARMUPS), "ramps": list(RAMPS), "noise": list(NOISE)}
+    if not out.exists():
+        final = "the true noise rate of each set of labels"
+        return {"command": "stepe-lite ramp", "settings": settings, "final": final, "versions": [], "device": []}
+    if not path.exists():
+        raise BadInput(f"out is {str(out)!r}, but {path.name!r}, which says how it was made, is not beside it.")
+    made = json.loads(path.read_text(encoding="utf-8"))
+    if made["settings"] != settings:
+        raise BadInput(f"out is {str(out)!r}, made with {made['settings']}, but the map is now {settings}.")
+    return made
+
+
+def _write(out, rows, made, wanted):
+    """Write the table, and how it was made: `made` as `_made_before` gave it; it is brought up to date."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    versions = {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
+    versions["stepe_lite"] = __version__
+    for name, value in {"versions": versions, "device": f"{platform.machine()} CPU, one thread a run"}.items():
+        made[name] += [] if value in made[name] else [value]
+    made |= {"first": made.get("first", now), "last": now, "finished": f"{len(rows)} of {max(wanted, len(rows))} runs"}
+    made["seeds"] = sorted({int(row["seed"]) for row in rows})
+    with written_beside(out.with_suffix(".json")) as partial:
+        partial.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"warmup": "Int64", "ramp": "Int64"})
+    with written_beside(out) as partial:
+        table.round(6).to_csv(partial, index=False)
