@@ -7,6 +7,7 @@ import click
 
 from . import (
     __version__,
+    bench,
     course,
     datasets,
     experiments,
@@ -206,5 +207,6 @@ def table(preset, out, jobs, root, show, save):
     sys.exit(1 if failed else 0)
 
 
+main.add_command(bench.bench)
 main.add_command(inventory.data)
 main.add_command(inventory.doctor)
