@@ -234,6 +234,22 @@ def table(preset, out, jobs, root, show, save):
 
 
 @main.command()
+@click.option("--out", help="Write the table to this .csv; versions, processor and date to a .json beside it.")
+@click.option("--repeats", type=int, default=5, show_default=True, help="How often each side is measured.")
+@click.option("--quick", is_flag=True, help="Tiny sizes: shows that it works; the figures mean little.")
+def bench(out, repeats, quick):
+    """Measure what Step-E costs on this machine: ratios and their spread, on one thread of the CPU.
+
+    An epoch against one of standard training; `fit` against a bare loop; a run against confident learning in two
+    stages; the ranking; images a second. Ten minutes or less.
+    """
+    from . import bench
+
+    table = bench.run(out, repeats, quick, progress=sys.stderr.isatty())
+    click.echo(table.to_string(index=False, float_format="{:.4g}".format, na_rep=""))
+
+
+@main.command()
 @click.option("--out", default="ramp.csv", show_default=True, help="CSV file; what is in it is not run again.")
 @click.option("--seeds", type=int, default=10, show_default=True, help="How many seeds, from 0.")
 @click.option("--show", help="Run nothing: print the map of this .csv.")
