@@ -4,9 +4,12 @@
 """
 
 import contextlib
+import ctypes
 import json
 import os
+import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -65,16 +68,16 @@ class Lab:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
+        self.address, self.token = f"http://127.0.0.1:{port}", secrets.token_hex(16)
         environment = os.environ | places | {"STEPE_LITE_CLAIMS": "collect", "OMP_NUM_THREADS": "1"}
+        environment["JUPYTER_TOKEN"] = self.token  # not an argument, which every user of the machine can read
         with open(self.log, "w") as log:
             self.server = subprocess.Popen(
                 [
                     sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
-                    "--ip=127.0.0.1", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True",
-                    "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={self.files}",
+                    "--ip=127.0.0.1", "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={self.files}",
                 ],
-                stdout=log, stderr=log, env=environment, cwd=folder,
+                stdout=log, stderr=log, env=environment, cwd=folder, preexec_fn=_die_with_parent,
             )  # fmt: skip
         self._wait_for_server()
 
@@ -88,7 +91,9 @@ class Lab:
         raise RuntimeError(f"JupyterLab did not start:\n{self.log.read_text()[-3000:]}")
 
     def request(self, path, method="GET"):
-        with urllib.request.urlopen(urllib.request.Request(f"{self.address}/{path}", method=method), timeout=30) as got:
+        headers = {"Authorization": f"token {self.token}"}
+        asked = urllib.request.Request(f"{self.address}/{path}", method=method, headers=headers)
+        with urllib.request.urlopen(asked, timeout=30) as got:
             return json.loads(got.read() or "null")
 
     @contextlib.contextmanager
@@ -101,7 +106,7 @@ class Lab:
             shutil.copy(path, self.files)
         page = self.browser.new_page(viewport={"width": width, "height": height})
         try:
-            page.goto(f"{self.address}/doc/tree/{path.name}?reset")
+            page.goto(f"{self.address}/doc/tree/{path.name}?reset&token={self.token}")
             page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=120_000)
             yield Notebook(page)
         finally:
@@ -115,6 +120,12 @@ class Lab:
             self.server.wait(20)
         except subprocess.TimeoutExpired:
             self.server.kill()
+
+
+def _die_with_parent():
+    """On Linux the kernel ends the server when the tests end, however they end."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
 
 
 class Notebook:

@@ -70,3 +70,13 @@ def test_it_beats_standard_training(data):
 def test_bad_arguments_are_refused(data, model, schedule, message):
     with pytest.raises(ValueError, match=message):
         co_teaching(data, model, schedule, progress=False)
+
+
+def test_both_networks_stay_in_training_mode_after_the_first_test(digits):
+    """BatchNorm counts the batches that it was trained on: the first network's count went on in one epoch only."""
+    few = digits.subset(200, seed=0)
+    history = co_teaching(
+        few, "small_cnn", schedules.constant(0.2), epochs=3, batch_size=50, progress=False, device="cpu"
+    )
+    norms = [module for module in history.model.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms and all(norm.num_batches_tracked == 3 * 4 for norm in norms)
