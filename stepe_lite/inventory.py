@@ -62,8 +62,9 @@ def audit(path, as_json, image, label, root):
     if not as_json:
         click.echo(auditing.report(table))
         return
-    rows = json.loads(table.rename(index=auditing.sheets.printable).reset_index().to_json(orient="records"))
-    click.echo(json.dumps({"findings": auditing.findings(table), "files": rows}, indent=1))
+    texts = {name: table[name].map(auditing.sheets.printable) for name in ("same_as", "near")}
+    rows = table.assign(**texts).rename(index=auditing.sheets.printable).reset_index().to_json(orient="records")
+    click.echo(json.dumps({"findings": auditing.findings(table), "files": json.loads(rows)}, indent=1))
 
 
 @click.command()
