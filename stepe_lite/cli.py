@@ -16,7 +16,7 @@ class _Commands(click.Group):
         def stop(number, frame):
             raise SystemExit(128 + number)  # so that locks are released and helpers ended, as after Ctrl-C
 
-        signal.signal(signal.SIGTERM, stop)
+        before = signal.signal(signal.SIGTERM, stop)
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -34,6 +34,8 @@ class _Commands(click.Group):
             if isinstance(error, OSError | TrainingDiverged):
                 raise click.ClickException(str(error)) from error
             raise  # a fault of the program: its traceback is what is needed
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 class _Listing(click.Command):
@@ -203,7 +205,7 @@ def table(preset, out, jobs, root, show, save):
     GPU. calibrate compares recipes by standard training and the clean-label oracle alone.
     """
     from . import course, experiments
-    from .utils import BadInput, check_choice
+    from .utils import BadInput, check_choice, expand
 
     if preset is not None:
         check_choice("--preset", preset, experiments.PRESETS)
@@ -217,7 +219,7 @@ def table(preset, out, jobs, root, show, save):
             click.echo(f"{path.stem}, recorded by: stepe-lite table --preset {path.stem}\n")
             click.echo(experiments.text(experiments.collect(path), path.stem) + "\n")
         return
-    out, failed = Path(show or out or f"runs/{preset}").expanduser(), {}
+    out, failed = expand("--show" if show else "--out", show or out or f"runs/{preset}"), {}
     if show is None:
         runs = [experiments.grid_run(run, root) for run in experiments.runs_of(preset)]
         for run in {tuple(run.about["run"][:1]): run for run in runs}.values():
@@ -321,8 +323,9 @@ def audit(path, as_json, image, label, root):
     if not as_json:
         click.echo(auditing.report(table))
         return
-    rows = json.loads(table.rename(index=auditing.sheets.printable).reset_index().to_json(orient="records"))
-    click.echo(json.dumps({"findings": auditing.findings(table), "files": rows}, indent=1))
+    texts = {name: table[name].map(auditing.sheets.printable) for name in ("same_as", "near")}
+    rows = table.assign(**texts).rename(index=auditing.sheets.printable).reset_index().to_json(orient="records")
+    click.echo(json.dumps({"findings": auditing.findings(table), "files": json.loads(rows)}, indent=1))
 
 
 @main.command()

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,9 +17,10 @@ import pytest
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_notebook
 
-from stepe_lite import History, __version__, datasets
+from stepe_lite import History, __version__, course, datasets
 from stepe_lite.cli import main
-from stepe_lite.experiments import METHODS
+from stepe_lite.experiments import METHODS, PRESETS
+from stepe_lite.experiments.plan import MAIN
 
 FAILED, MISTYPED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 RULES = {method.option: name for name, method in METHODS.items()}
@@ -77,7 +80,21 @@ def test_help_names_every_command():
 
 def test_help_of_train_names_every_rule_and_noise():
     shown = "".join(stepe_lite("train", "--help").output.split())  # names may be wrapped at a hyphen
-    assert all(name in shown for name in [*RULES, *NOISE, "all"])
+    assert all(name in shown for name in [*RULES, "all", "symmetric", "pair_flip", "instance_dependent", "cifar10n-"])
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], []], ids=str)
+def test_help_and_version_do_not_wait_for_torch(arguments):
+    code = f"""
+import sys
+from stepe_lite.cli import main
+try:
+    main({arguments})
+except SystemExit:
+    print("heavy:", *sorted({{"torch", "numpy", "pandas", "matplotlib", "papermill"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    assert done.stdout.endswith("heavy:\n"), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
@@ -110,9 +127,8 @@ def test_train_prints_the_table_of_one_rule():
 def test_train_prints_the_table_of_all_rules():
     result = stepe_lite(*SMALL, "--rule", "all")
     assert result.exit_code == 0
-    lines = result.output.splitlines()
-    for name in RULES.values():
-        assert any(line.startswith(name) for line in lines), name
+    shown = [name for name in RULES.values() if re.search(rf"^{name}  ", result.output, re.M)]
+    assert shown == [name for name in RULES.values() if name in MAIN]
     assert "gain over standard" in result.output
 
 
@@ -125,7 +141,7 @@ def test_train_compares_the_rules_that_it_is_given():
 @pytest.mark.parametrize("rule", RULES)
 def test_train_knows_every_rule(rule):
     result = stepe_lite(*SMALL, "--epochs", "1", "--seeds", "1", "--rule", rule)
-    assert result.exit_code == 0 and RULES[rule] in result.output
+    assert result.exit_code == 0 and re.search(rf"^{RULES[rule]}  ", result.output, re.M)
 
 
 @pytest.mark.parametrize("name", NOISE)
@@ -169,34 +185,76 @@ def test_train_knows_steps_and_the_other_options():
         "--lr",
         "0.1",
     ]
-    more = ["--augment", "--rescore-every", "2", "--batch-size", "50", "--optimizer", "adam", "--device", "cpu"]
+    more = ["--augment", "flip", "--threads", "1", "--precision", "float32"]
+    more += ["--rescore-every", "2", "--batch-size", "50", "--optimizer", "adam", "--device", "cpu"]
     result = stepe_lite("train", "--subset", 300, "--noise", "pair_flip", "--steps", 3, "--seeds", 1, *options, *more)
     assert result.exit_code == 0
     assert "cosine(warmup=1, ramp=2" in result.output and "small_cnn" in result.output
+
+
+@pytest.mark.parametrize("augment, setting", [("none", False), ("flip", "flip"), ("crop", True)])
+def test_train_augments_as_it_is_told(tmp_path, augment, setting):
+    result = stepe_lite(*SMALL, "--seeds", "1", "--augment", augment, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    (history,) = tmp_path.glob("*.npz")
+    assert History.load(history).config["augment"] == setting
+
+
+def test_the_rate_is_two_fifths_unless_it_is_given():
+    assert "40.0% of the labels wrong" in stepe_lite(*SMALL, "--seeds", "1").output
+    assert "20.0% of the labels wrong" in stepe_lite(*SMALL, "--seeds", "1", "--rate", "0.2").output
 
 
 def test_out_keeps_the_runs_and_the_same_command_goes_on_from_them(tmp_path):
     first = stepe_lite(*SMALL, "--rule", "all", "--out", tmp_path / "new")
     assert first.exit_code == 0
     table = pd.read_csv(tmp_path / "new" / "table.csv")
-    assert len(table) == 2 * len(RULES) and table.seed.nunique() == 2
+    assert len(table) == 2 * len(MAIN) and table.seed.nunique() == 2
     histories = sorted((tmp_path / "new").glob("*.npz"))
-    assert len(histories) == 2 * len(RULES) and all(len(History.load(path).log) == 2 for path in histories)
-    checkpoints = {path: path.stat().st_mtime_ns for path in (tmp_path / "new").glob("*.checkpoint")}
+    assert len(histories) == 2 * len(MAIN) and all(len(History.load(path).log) == 2 for path in histories)
+    times = {path: path.stat().st_mtime_ns for path in histories}
     second = stepe_lite(*SMALL, "--rule", "all", "--out", tmp_path / "new")
     assert second.output == first.output  # the seconds too: nothing was trained again
-    assert {path: path.stat().st_mtime_ns for path in checkpoints} == checkpoints
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "new").glob("*.npz")} == times
 
 
 def test_out_of_another_command_is_refused(tmp_path):
     stepe_lite(*SMALL, "--seeds", "1", "--out", tmp_path)
     result = stepe_lite(*SMALL, "--seeds", "1", "--out", tmp_path, "--lr", "0.1")
-    assert result.exit_code != 0 and "another configuration: lr 0.05, not 0.1" in result.output
+    assert result.exit_code == MISTYPED
+    assert "'step-e_seed0.json', which was made with lr None, not '0.1': take another folder" in result.output
 
 
-def test_training_that_diverges_says_at_which_epoch():
-    result = stepe_lite(*SMALL, "--seeds", "1", "--lr", "1e6")
+@pytest.mark.parametrize("kept", [True, False], ids=["with --out", "without"])
+def test_training_that_diverges_says_at_which_epoch(tmp_path, kept):
+    result = stepe_lite(*SMALL, "--seeds", "1", "--lr", "1e6", *(["--out", tmp_path] if kept else []))
     assert result.exit_code == FAILED and "at epoch 0: try a smaller learning rate" in result.output
+    assert "Step-E, " not in result.output  # no table
+
+
+# --- table ---
+
+
+def test_table_show_prints_what_the_course_has_recorded():
+    recorded = sorted(path.stem for path in (course.folder() / "results").glob("*.csv") if path.stem in PRESETS)
+    result = stepe_lite("table", "--show")
+    assert result.exit_code == 0 and recorded
+    assert sorted(re.findall(r"^(\S+), recorded by: stepe-lite table --preset \1$", result.output, re.M)) == recorded
+    assert "gain [95 %]" in result.output and "Step-E" in result.output
+
+
+def test_table_show_prints_one_table(tmp_path):
+    path = course.folder() / "results" / "cpu.csv"
+    result = stepe_lite("table", "--show", path)
+    assert result.exit_code == 0 and "gain [95 %]" in result.output and "recorded by" not in result.output
+    result = stepe_lite("table", "--show", tmp_path / "nowhere")
+    assert result.exit_code == FAILED and "must be the folder of a grid" in result.output
+
+
+@pytest.mark.parametrize("arguments", [[], ["--save"], ["--show", "x.csv", "--save"]], ids=str)
+def test_table_wants_to_know_which(arguments):
+    result = stepe_lite("table", *arguments)
+    assert result.exit_code == MISTYPED and "--preset is missing; choose one of smoke" in result.output
 
 
 # --- what was typed is wrong ---
@@ -227,7 +285,7 @@ def test_an_unknown_name_is_refused_with_the_closest_match(arguments, closest):
     [
         (["--rate", "1.5"], "rate is 1.5, but must be a number from 0 up to (not including) 1"),
         (["--rate", "nan"], "rate is nan"),
-        (["--rate", "0.2", "--noise", "none"], "--rate 0.2 is given without --noise"),
+        (["--rate", "0.2", "--noise", "none"], "--rate 0.2 is given, but no --noise: choose symmetric"),
         (["--final", "1"], "final is 1"),
         (["--final", "0.9999"], "final is 0.9999, which would exclude all 300 samples"),
         (["--final", "0.9999", "--rule", "loss-truncation"], "which would exclude all 300 samples"),
@@ -252,6 +310,43 @@ def test_an_unknown_name_is_refused_with_the_closest_match(arguments, closest):
 def test_a_bad_value_is_refused(arguments, message):
     result = stepe_lite(*SMALL, *arguments)
     assert result.exit_code == MISTYPED and message in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments, message", [(["--lr", "-1"], "lr is -1"), (["--final", "0.9999"], "exclude all 300")]
+)
+def test_a_bad_value_leaves_nothing_in_out(tmp_path, arguments, message):
+    result = stepe_lite(*SMALL, *arguments, "--out", tmp_path)
+    assert result.exit_code == MISTYPED and message in result.output
+    assert not list(tmp_path.glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*SMALL, "--out"], ["run", "01", "--out"], ["table", "--preset", "smoke", "--out"], ["table", "--show"],
+        ["ramp", "--out"], ["bench", "--out"], ["train", "cifar10", "--root"], ["data", "cifar10", "--root"], ["audit"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_user_that_nobody_knows_gets_a_sentence(arguments):
+    result = stepe_lite(*arguments, "~nosuchuser/x")
+    assert result.exit_code == MISTYPED and " is '~nosuchuser/x', but must be a path: " in result.output
+
+
+@pytest.mark.parametrize("name", ["ValueError", "KeyError"])
+def test_a_fault_of_the_program_keeps_its_traceback(name):
+    code = f"""
+from stepe_lite import experiments
+from stepe_lite.cli import main
+def broken(*_, **__):
+    raise {name}("deep inside")
+experiments.compare = broken
+main({[str(each) for each in SMALL]})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    assert done.returncode == FAILED and "Usage:" not in done.stderr
+    assert "Traceback" in done.stderr and "in broken" in done.stderr and f"{name}: " in done.stderr
 
 
 @pytest.mark.parametrize("command", [SMALL, ["run", "nowhere.ipynb"]], ids=["train", "run"])
@@ -341,24 +436,51 @@ def test_run_refuses_before_anything_runs(tmp_path, arguments, message):
     assert not (tmp_path / "it ran").exists()
 
 
-# --- Ctrl-C ---
+# --- stopped from outside ---
+
+posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_ctrl_c_leaves_nothing_half_written_and_the_same_command_finishes(tmp_path):
+@posix
+@pytest.mark.parametrize(
+    "arguments", [["data"], ["train", "-h"], ["table", "--show"], ["-h"], ["--version"]], ids=" ".join
+)
+def test_a_reader_that_has_seen_enough_gets_no_traceback(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)  # `| head -1` long after its line
+    command = [sys.executable, "-m", "stepe_lite", *arguments]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=200)
+    os.close(writing)
+    assert done.stderr == "" and done.returncode in (1, 141)
+
+
+@posix
+def test_the_first_line_reaches_head():
+    command = f"{shlex.quote(sys.executable)} -m stepe_lite data | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=200)
+    assert done.stdout.split() == ["digits", "embedded"] and done.stderr == ""
+
+
+@posix
+@pytest.mark.parametrize(
+    "number, status, says",
+    [(signal.SIGINT, INTERRUPTED, "Interrupted"), (signal.SIGTERM, TERMINATED, "")],
+    ids=["Ctrl-C", "kill"],
+)
+def test_a_stopped_training_leaves_nothing_half_written_and_the_same_command_finishes(tmp_path, number, status, says):
     out = tmp_path / "out"
     command = ["train", "--subset", 300, "--batch-size", 300, "--epochs", 200, "--seeds", 1, "--noise", "symmetric"]
     # A shell that runs the tests in the background may have told its children to ignore Ctrl-C.
-    listen = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    listen = {"preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}
     running = process(*command, "--out", out, **listen)
-    while running.poll() is None and not list(out.glob("*.checkpoint")):
+    while running.poll() is None and not (out / "step-e_seed0.checkpoint").exists():
         time.sleep(0.01)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     _, err = running.communicate(timeout=100)
-    assert running.returncode == INTERRUPTED, err
-    assert "Interrupted" in err and "Traceback" not in err
-    (checkpoint,) = out.iterdir()  # no table, no history, no temporary file
-    assert checkpoint.suffix == ".checkpoint"
+    assert running.returncode == status, err
+    assert says in err and "Traceback" not in err
+    # No table, no history, no temporary file.
+    assert sorted(path.name for path in out.iterdir()) == ["step-e_seed0.checkpoint", "step-e_seed0.lock"]
 
     result = stepe_lite(*command, "--out", out)
     assert result.exit_code == 0, result.output

@@ -222,7 +222,7 @@ def test_nothing_overlaps_or_is_squeezed(page, width, tmp_path):
         for other in boxes[i + 1 :]:
             beside = one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]
             assert beside or one["y"] + one["height"] <= other["y"] or other["y"] + other["height"] <= one["y"]
-    room = cell.locator(".jp-OutputArea").bounding_box()
+    room = cell.locator(".jp-Cell-outputArea").bounding_box()
     assert all(each["x"] + each["width"] <= room["x"] + room["width"] for each in [*boxes, box, facts])
     natural = picture.evaluate("image => image.naturalWidth / image.naturalHeight")
     assert box["width"] / box["height"] == pytest.approx(natural, rel=0.02)

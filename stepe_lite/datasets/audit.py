@@ -163,11 +163,12 @@ def _near(table, least):
     near, similarity = pd.Series("", table.index), pd.Series(np.nan, table.index)
     if len(kept) > 1:
         thumbnails = np.stack(table.thumbnail[kept].to_list())
-        for start in range(0, len(kept), 1000):
-            rows = thumbnails[start : start + 1000] @ thumbnails.T
+        step = max(1, 20_000_000 // len(kept))  # 80 MB of similarities at a time
+        for start in range(0, len(kept), step):
+            rows = thumbnails[start : start + step] @ thumbnails.T
             rows[np.arange(len(rows)), np.arange(start, start + len(rows))] = -1
             best, at = rows.max(1), rows.argmax(1)
             similar = best >= least
-            near[kept[start : start + 1000][similar]] = kept[at[similar]]
-            similarity[kept[start : start + 1000][similar]] = best[similar]
+            near[kept[start : start + step][similar]] = kept[at[similar]]
+            similarity[kept[start : start + step][similar]] = best[similar]
     return near, similarity
