@@ -6,9 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib import pyplot
 
 from stepe_lite import Everything, StepE, fit, losses, noise, plots, schedules
 from stepe_lite.analysis import outcome, precision_recall, replay
+from stepe_lite.plots.style import colour_of
 from stepe_lite.widgets import explorer
 from stepe_lite.widgets.explorer import ScheduleExplorer
 
@@ -33,6 +35,46 @@ def widget(data, standard):
 
 def board(widget):
     return widget.board.set_index("method")
+
+
+# --- pictures of methods that a learner has named
+
+OWN = ["mine", "Step-E, mine", "standard"]
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return pd.DataFrame([
+        {"method": method, "kind": kind, "seed": seed, "accuracy_last": 0.5 + 0.1 * at + 0.01 * seed}
+        for at, method in enumerate(OWN) for kind in ("symmetric", "pair flip") for seed in (0, 1)
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda runs, standard: plots.accuracies(runs),
+        lambda runs, standard: plots.by_kind(runs),
+        lambda runs, standard: plots.lost_classes({name: [0.0, 0.2, 0.9] for name in OWN}, ["a", "b", "c"], rare=[1]),
+        lambda runs, standard: plots.curves({name: standard for name in OWN}),
+        lambda runs, standard: plots.spread({name: [0.5, 0.6] for name in OWN}),
+    ],
+    ids=["accuracies", "by_kind", "lost_classes", "curves", "spread"],
+)
+def test_a_method_of_a_name_of_ones_own_is_drawn(runs, standard, draw):
+    ax = draw(runs, standard)
+    ax.figure.canvas.draw()
+    legend = ax.get_legend()
+    names = [text.get_text() for text in (ax.get_yticklabels() if legend is None else legend.get_texts())]
+    assert sorted(names) == sorted(OWN)
+    pyplot.close(ax.figure)
+
+
+def test_a_name_of_ones_own_has_a_colour_that_means_nothing_else():
+    taken = {*plots.METHODS.values(), plots.CLEAN, plots.MISLABELED}
+    own = {colour_of(f"mine {number}") for number in range(100)}
+    assert len(own) >= 4 and not own & taken
+    assert colour_of("mine") == colour_of("mine")
 
 
 # --- replay and outcome

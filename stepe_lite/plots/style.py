@@ -26,7 +26,7 @@ DASHED = {name for name, method in experiments.METHODS.items() if method.dashed}
 
 def colour_of(method):
     """The colour of a method, the same in every picture; one that a learner has named gets one by its name."""
-    own = ("#0072B2", "#AA4499", "#661100", "#44AA99")
+    own = ("#661100", "#44AA99", "#6699CC", "#AA4466")  # of no other method, nor clean or mislabeled
     return METHODS.get(method) or own[zlib.crc32(str(method).encode()) % len(own)]
 
 
