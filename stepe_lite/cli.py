@@ -10,7 +10,6 @@ from . import (
     course,
     datasets,
     experiments,
-    experiments_ramp,
     files,
     grid,
     inventory,
@@ -20,6 +19,7 @@ from . import (
     results,
     schedules,
 )
+from . import experiments_ramp as ramps
 from . import validate as check
 from .learner import OPTIMIZERS
 from .training import TrainingDiverged
@@ -209,18 +209,11 @@ def table(preset, out, jobs, root, show, save):
 
 @main.command()
 @click.option("--out", default="ramp.csv", show_default=True, help="CSV file; what is in it is not run again.")
-@click.option("--seeds", type=int, default=experiments_ramp.SEEDS, show_default=True, help="How many seeds, from 0.")
+@click.option("--seeds", type=int, default=ramps.SEEDS, show_default=True, help="How many seeds, from 0.")
 @click.option("--show", help="Run nothing: print the map of this .csv.")
 def ramp(out, seeds, show):
-    """When does the ramp pay? Kinds of noise by warm-up by length of the ramp, on the digits, each against no ramp.
-
-    Takes about half an hour on one free core. It may be interrupted; the same command goes on.
-    """
-    if show is None:
-        runs = experiments_ramp.run(out, seeds, progress=sys.stderr.isatty())
-    else:
-        runs = experiments_ramp.read(show)
-    click.echo(experiments_ramp.text(runs))
+    """When does the ramp pay? Warm-ups and ramps on many kinds of noise; half an hour or more, may be interrupted."""
+    click.echo(ramps.text(ramps.read(show) if show else ramps.run(out, seeds, progress=sys.stderr.isatty())))
 
 
 main.add_command(inventory.data)
