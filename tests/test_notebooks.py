@@ -115,6 +115,10 @@ def per_class_cut_off(losses, labels, fraction):
     return weights
 
 
+def kept_by_class(excluded, labels, counted):
+    return torch.stack([(~excluded)[counted & (labels == c)].float().mean() for c in labels.unique()])
+
+
 EXERCISES = {
     "symmetric": (
         "my_symmetric",
@@ -276,6 +280,20 @@ EXERCISES = {
                 [ranking.exclude_highest(losses[labels == c], fraction) for c in labels.unique()]
             ),
             lambda losses, labels, fraction: per_class_cut_off(losses, labels, fraction),
+        ],
+    ),
+    "worst_class": (
+        "my_worst_class",
+        [
+            lambda excluded, labels, wrong: 1 - kept_by_class(excluded, labels, ~wrong).min(),
+            lambda excluded, labels, wrong: 100 * kept_by_class(excluded, labels, ~wrong).min(),
+            lambda excluded, labels, wrong: kept_by_class(excluded, labels, ~wrong).mean(),
+            lambda excluded, labels, wrong: kept_by_class(excluded, labels, ~wrong).max(),
+            lambda excluded, labels, wrong: kept_by_class(excluded, labels, ~wrong).argmin(),
+            lambda excluded, labels, wrong: kept_by_class(excluded, labels, ~wrong),
+            lambda excluded, labels, wrong: kept_by_class(excluded, labels, wrong | ~wrong).min(),
+            lambda excluded, labels, wrong: kept_by_class(excluded | wrong, labels, wrong | ~wrong).min(),
+            lambda excluded, labels, wrong: (~excluded)[~wrong].float().mean(),
         ],
     ),
     "share_won_back": ("my_share", [7.1, 41.3, 50.4 / 60.5, 0.587, 0.7, "0.41"]),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stepe_lite import experiments
+from stepe_lite.experiments import ramp
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,3 +62,21 @@ def test_the_accuracies_in_the_readme_are_the_recorded_ones():
             dataset = name.lower().replace("cifar-", "cifar").replace(" ", "-")
             chosen = runs[(runs.dataset == dataset) & (runs.method == method)]
             assert len(chosen) == 3 and experiments.percent(chosen.accuracy_last) == accuracy, (method, name)
+
+
+def test_the_map_in_the_readme_is_the_recorded_one():
+    runs = ramp.read(ROOT / "notebooks" / "results" / "ramp.csv")
+    gains = ramp.gains(runs).set_index(["noise", "warmup", "ramp"])
+    lines = [
+        line for line in README[README.index("## When does the ramp pay?") :].splitlines() if line.startswith("| ")
+    ]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[1:]]
+    assert len(rows) >= 7 and f"{runs.seed.nunique()} seeds" in README
+    for name, standard, *cells in rows:
+        here = runs[runs.noise == name]
+        assert standard == f"{100 * here[here.ramp.isna()].accuracy_last.mean():.1f}"
+        for warmup, plain, gain in zip((2, 5, 15), cells[::2], cells[1::2], strict=True):
+            without = here[(here.warmup == warmup) & (here.ramp == 0)].accuracy_last.mean()
+            told = 100 * gains.loc[(name, warmup, 15), ["gain", "low", "high"]].astype(float)
+            assert plain == f"{100 * without:.1f}"
+            assert gain == f"{told.gain:+.1f} [{told.low:+.1f}, {told.high:+.1f}]"

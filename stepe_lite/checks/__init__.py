@@ -1,7 +1,7 @@
 """Checks of the exercises: `check.name(answer)` says at once what is right or wrong, and never stops the notebook."""
 
 from .detection import class_thresholds, first_exclusion, margin
-from .failures import never_back, rank_per_class, upper_hump
+from .failures import never_back, rank_per_class, upper_hump, worst_class
 from .label_noise import most_confused, symmetric, transition_matrix
 from .memorisation import early_stopping_epoch, memorised_share, truncation_rule
 from .own_data import apply_decisions, best_precision, rank_suspects
@@ -13,5 +13,5 @@ __all__ = [
     "apply_decisions", "best_precision", "ceilings", "class_thresholds", "cosine_schedule", "early_stopping_epoch",
     "exclude_highest", "first_exclusion", "linear_schedule", "margin", "memorised_share", "most_confused", "never_back",
     "paired_gain", "rank_per_class", "rank_suspects", "relative_cost", "replay", "share_won_back", "symmetric",
-    "transition_matrix", "truncation_rule", "upper_hump",
+    "transition_matrix", "truncation_rule", "upper_hump", "worst_class",
 ]  # fmt: skip

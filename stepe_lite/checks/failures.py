@@ -1,5 +1,6 @@
 """Checks of notebook 6."""
 
+import numpy as np
 import torch
 
 from .. import ranking
@@ -105,3 +106,45 @@ def _explain_per_class(weights, losses, labels, fraction):
                 "(A place within the class is not the place among all samples; and round() goes up, too.)"
             )
         raise Wrong(f"In class {int(c)} the right number is excluded, {should}, but not those with the highest loss.")
+
+
+@exercise
+def worst_class(answer):
+    """`answer(excluded, labels, is_mislabeled)`: the least share of right labels that a class keeps."""
+    examples = (  # a text a class, a letter a sample: right or wrong label; a capital is excluded
+        ("rrrrRRwwWW", "rrrrrrrrRWWW", "rrRwwwwwWWWW"),
+        ("rrrrrrrrrrWWWW", "RRRRw", "rRwww", "rrrrr"),
+        ("rrrrRRRRRR", "rrrRwwwWWWWWWWW", "rrrr"),
+    )
+    for example in examples:
+        letters = "".join(example)
+        labels = torch.arange(len(example)).repeat_interleave(torch.tensor([len(text) for text in example]))
+        excluded = torch.tensor([letter.isupper() for letter in letters])
+        wrong = torch.tensor([letter in "wW" for letter in letters])
+        mixed = torch.randperm(len(letters), generator=torch.Generator().manual_seed(len(letters)))
+        labels, excluded, wrong = labels[mixed], excluded[mixed], wrong[mixed]
+        kept, classes = (~excluded).double(), range(len(example))
+        shares = [kept[~wrong & (labels == c)].mean().item() for c in classes]
+        share, wanted = number(call(answer, excluded, labels, wrong), "one number"), min(shares)
+        if near(share, wanted):
+            continue
+        told = {
+            1 - wanted: "That is the share that is lost. How much is kept?",
+            100 * wanted: "That is a percentage. Leave it as a share.",
+            sum(shares) / len(shares): "That is the mean over the classes. Take the smallest.",
+            max(shares): "That is the best class. Take the smallest share.",
+            kept[~wrong].mean().item(): "That is the share over all classes together. Look at each class on its own.",
+            min(kept[labels == c].mean().item() for c in classes): "You count the mislabeled samples, too. Only right "
+            "labels (~is_mislabeled) should be kept.",
+            min((kept * ~wrong)[labels == c].mean().item() for c in classes): "Divide by the number of right labels "
+            "of the class, not by all its samples.",
+            min((kept * ~wrong)[labels == c].sum().item() for c in classes): "You counted samples. Divide by the "
+            "number of right labels of the class.",
+            float(np.argmin(shares)): "That is the number of the class. What share does it keep?",
+        }  # fmt: skip
+        recognise(share, told)
+        said = ", ".join(
+            f"{kept[~wrong & (labels == c)].sum():.0f} of {(~wrong & (labels == c)).sum()}" for c in classes
+        )
+        raise Wrong(f"In a small example the classes keep {said} right labels: {wanted:.3g}. Yours is {share:.3g}.")
+    return "The class that loses most of its right labels, and what is left of them."

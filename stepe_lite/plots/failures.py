@@ -106,9 +106,8 @@ def ramp_race(logs, columns):
     `logs`: dict kind -> dict method (one of style.METHODS) -> DataFrame, a row an epoch; `columns`: dict column of
     these (a share, drawn in %) -> its label. Epochs without an exclusion are NaN, and left out.
     """
-    figure, axes = new_figure(
-        len(columns), len(logs), (3.6 * len(logs) + 1.5, 2.1 * len(columns) + 0.5), sharex=True, sharey=True
-    )
+    size = 3.6 * len(logs) + 1.5, 2.1 * len(columns) + 0.5
+    figure, axes = new_figure(len(columns), len(logs), size, sharex=True, sharey="row")
     for place, (kind, methods) in enumerate(logs.items()):
         for ax, column in zip(axes[:, place], columns):
             for method, log in methods.items():
@@ -118,6 +117,6 @@ def ramp_race(logs, columns):
         axes[0, place].set_title(kind)
         axes[-1, place].set_xlabel("epoch (counted from 1)")
     for ax, label in zip(axes[:, 0], columns.values()):
-        ax.set(ylabel=label, ylim=(0, 103))
+        ax.set(ylabel=label, ylim=(None, 102))
     axes[0, -1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
