@@ -487,3 +487,29 @@ def test_a_stopped_training_leaves_nothing_half_written_and_the_same_command_fin
     (history,) = out.glob("*.npz")
     assert len(History.load(history).log) == 200
     assert not [path for path in out.iterdir() if "partial" in path.name]
+
+
+@posix
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)], ids=str)
+def test_a_stopped_run_ends_its_kernel_and_leaves_no_copy(tmp_path, number, status):
+    started = tmp_path / "kernel"
+    sleeps = f"import os, time\nprint(os.getpid(), file=open({str(started)!r}, 'w'), flush=True)\ntime.sleep(600)"
+    listen = {"preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}
+    running = process("run", notebook(tmp_path / "sleeps.ipynb", sleeps), "--out", tmp_path / "out", **listen)
+    while running.poll() is None and not (started.exists() and started.read_text().endswith("\n")):
+        time.sleep(0.05)
+    running.send_signal(number)
+    running.communicate(timeout=100)
+    assert running.returncode == status and os.listdir(tmp_path / "out") == []
+    end = time.monotonic() + 60
+    while time.monotonic() < end and is_alive(int(started.read_text())):
+        time.sleep(0.1)
+    assert not is_alive(int(started.read_text()))
+
+
+def is_alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
