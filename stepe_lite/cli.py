@@ -237,7 +237,7 @@ def table(preset, out, jobs, root, show, save):
 
 @main.command()
 @click.option("--out", help="Write the table to this .csv; versions, processor and date to a .json beside it.")
-@click.option("--repeats", type=int, default=5, show_default=True, help="How often each side is measured.")
+@click.option("--repeats", type=int, default=3, show_default=True, help="How often each side is measured.")
 @click.option("--quick", is_flag=True, help="Tiny sizes: shows that it works; the figures mean little.")
 def bench(out, repeats, quick):
     """Measure what Step-E costs on this machine: ratios and their spread, on one thread of the CPU.

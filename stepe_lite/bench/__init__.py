@@ -18,7 +18,7 @@ FULL = {"images": {"small_cnn": 512, "resnet18-imagenet": 384, "resnet18": 32}, 
 QUICK = {"images": {"small_cnn": 32, "resnet18-imagenet": 16, "resnet18": 4}, "epochs": 2, "seeds": 1}, (4, 5)
 
 
-def run(out=None, repeats=5, quick=False, progress=True):
+def run(out=None, repeats=3, quick=False, progress=True):
     """Measure; return the table, a DataFrame, and write it to the .csv file `out` with its provenance beside it.
 
     Raises ValueError or OSError for bad arguments before anything is measured.
