@@ -73,7 +73,7 @@ def test_in_04_the_button_trains_and_comes_back_after_an_error(explorer):
     expect(button).to_be_enabled()
     notebook.execute("explorer.model = 'a network that nobody knows'")
     button.click()
-    cell.get_by_text("ValueError: model is 'a network that nobody knows'").first.wait_for()
+    cell.get_by_text("BadInput: model is 'a network that nobody knows'").first.wait_for()
     expect(button).to_be_enabled()
     expect(button).to_have_text("Train with these settings")
     notebook.execute("explorer.model = model")
