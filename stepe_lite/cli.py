@@ -26,12 +26,13 @@ class _Commands(click.Group):
             sys.stdout = None
             sys.exit(141)
         except Exception as error:
+            from .experiments import RunFailed
             from .training import TrainingDiverged
             from .utils import BadInput
 
             if isinstance(error, BadInput):
                 raise click.UsageError(str(error)) from error
-            if isinstance(error, OSError | TrainingDiverged):
+            if isinstance(error, OSError | TrainingDiverged | RunFailed):
                 raise click.ClickException(str(error)) from error
             raise  # a fault of the program: its traceback is what is needed
         finally:

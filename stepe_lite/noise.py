@@ -110,7 +110,7 @@ def uneven_classes(k, rate, spread, *, zeros=0.0, seed=0):
         raise BadInput(f"spread is {spread!r}, but must be below {widest:.3g} = sqrt(rate · (1 − rate)).")
     random = np.random.default_rng(seed_for("uneven classes", seed))
     rates = np.full(k, float(rate))
-    if spread:
+    if spread > 1e-9:  # below it, the quantiles are not numbers any more
         strength = (widest / max(spread, 1e-6 * widest)) ** 2 - 1  # scipy has no quantiles beyond
         ranks = (random.permutation(k) + random.random(k)) / k  # one rate from each k-th of the distribution
         rates = beta.ppf(ranks, rate * strength, (1 - rate) * strength).clip(max=1 - 1e-6)

@@ -9,7 +9,6 @@ after a pilot on two other seeds (100 and 101), and all of it is reported.
 import json
 import platform
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ from .. import __version__, analysis, noise, schedules
 from ..datasets import load
 from ..rules import Everything, LossTruncation, StepE
 from ..training import fit
-from ..utils import BadInput, check_folder, check_whole, written_beside
+from ..utils import BadInput, check_folder, check_whole, expand, written_beside
 
 SETTINGS = {"dataset": "digits", "model": "mlp", "epochs": 60}
 WARMUPS = 2, 5, 15  # epochs
@@ -111,7 +110,7 @@ def run(out, seeds=SEEDS, progress=True):
     from filelock import FileLock, Timeout
     from tqdm.auto import tqdm
 
-    out, wanted = Path(out).expanduser(), cells(check_whole("seeds", seeds, least=1))
+    out, wanted = expand("out", out), cells(check_whole("seeds", seeds, least=1))
     if out.suffix != ".csv":
         raise BadInput(f"out is {str(out)!r}, but must be a file that ends in .csv.")
     check_folder("the folder of out", out.parent)

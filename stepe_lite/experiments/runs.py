@@ -35,6 +35,10 @@ from ..utils import BadInput, check_choice, check_folder, check_whole, written_b
 from .plan import RECIPES, methods
 
 
+class RunFailed(RuntimeError):
+    """Some runs failed; the message says which and why. What was finished is kept."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A run to be made: its name, what its record says of it, and a function that gives the arguments of `fit`."""
@@ -196,6 +200,8 @@ def _make(run, out):
         record = {"config": history.config, "result": figures, "log": log}
         # Comes last: its presence says that the run is finished.
         write_record(run.path(out), run.about | record | provenance())
+    except BadInput:
+        raise  # what was asked for is wrong, and would be at every call
     except Exception as error:  # whatever it is, the other runs go on
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # no other run would fare better

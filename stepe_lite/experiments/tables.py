@@ -13,7 +13,7 @@ from ..datasets import Dataset
 from ..history import History, data_digest, printed
 from ..utils import BadInput, check_choice, check_folder, generator_for, written_beside
 from .plan import METHODS, PAPER, PRESETS, RECIPES, runs_of
-from .runs import Run, grid_run, make, read_record, result
+from .runs import Run, RunFailed, failures, grid_run, make, read_record, result
 
 RUN = ("dataset", "recipe", "method", "seed")
 COLUMNS = (
@@ -51,6 +51,8 @@ def compare(make_data, make_methods, seeds, model, *, out=None, progress=True, *
             about = {"method": name, "seed": seed, "recipe": recipe}
             plan.append((Run(f"{name}_seed{seed}", partial(dict, arguments), about), arguments["data"]))
     made = make([run for run, _ in plan], out, progress=progress)
+    if out is not None and (failed := failures([run for run, _ in plan], out)):
+        raise RunFailed("; ".join(f"{name} failed: {reason}" for name, reason in failed.items()))
     return pd.DataFrame([
         {"method": run.about["method"], "seed": run.about["seed"]} | result(made[run.name], data)
         for run, data in plan if run.name in made
