@@ -10,7 +10,13 @@ from stepe_lite import course
 
 # Each fault: (module, what stands there, what stands there instead), one or more times.
 FAULTS = {
-    "ranking reversed": [("ranking.py", "torch.sort(scores, descending=True", "torch.sort(scores, descending=False")],
+    "ranking reversed": [
+        (
+            "ranking.py",
+            "    weights = torch.ones(n, device=scores.device)\n",
+            "    weights, scores = torch.ones(n), -scores\n",
+        )
+    ],
     "schedule ignored": [
         ("schedules.py", "        if epoch < self.warmup:\n            return 0.0\n", ""),
         ("schedules.py", "return self.final * _SHAPES[self.shape](t, self.sharpness)", "return self.final"),
