@@ -1,22 +1,36 @@
 """Every picture of the course: functions that take results and return a matplotlib Axes, or a Figure of several."""
 
 from .explorer import Explorer, explorer, settings
-from .failures import by_kind, estimates, lost_classes, ramp_gains, ramp_race, sweep
-from .noise import boundaries, boundary, gallery, transition, transitions
 from .review import found, rankings, suspect, suspects
-from .runs import (  # fmt: skip  # fmt: skip
+from .runs import (
     accuracies,
+    by_kind,
     curves,
+    estimates,
     exclusion,
     line,
     loss_by_group,
     loss_histograms,
     loss_panels,
+    lost_classes,
+    ramp_gains,
+    ramp_race,
     schedules,
     spread,
+    sweep,
     validation,
-)
-from .samples import detection, ledger, retention, trajectories
+)  # fmt: skip
+from .samples import (
+    boundaries,
+    boundary,
+    detection,
+    gallery,
+    ledger,
+    retention,
+    trajectories,
+    transition,
+    transitions,
+)  # fmt: skip
 from .style import CLEAN, GROUPS, METHODS, MISLABELED
 
 __all__ = [

@@ -4,6 +4,7 @@ Two fixed colours that colour-blind readers can tell apart (Okabe & Ito): clean 
 orange, everywhere.
 """
 
+import io
 import zlib
 
 import matplotlib.pyplot as plt
@@ -50,3 +51,11 @@ def new_axes(ax, size=(6, 3.6)):
 def new_figure(rows, columns, size, **options):
     with themed():
         return plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False, **options)
+
+
+def png(figure):
+    """The PNG file of a matplotlib Figure, as bytes for an Image widget; closes the figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plt.close(figure)
+    return buffer.getvalue()

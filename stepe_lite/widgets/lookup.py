@@ -3,7 +3,7 @@
 import ipywidgets
 
 from .. import analysis, plots
-from .picture import png
+from ..plots.style import png
 
 
 class Lookup(ipywidgets.VBox):

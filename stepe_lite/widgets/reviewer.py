@@ -8,8 +8,8 @@ from pathlib import Path
 import ipywidgets
 
 from .. import plots
+from ..plots.style import png
 from ..review import class_named
-from .picture import png
 
 
 class Reviewer(ipywidgets.VBox):
