@@ -246,7 +246,7 @@ def bench(out, repeats, quick):
     An epoch against one of standard training; `fit` against a bare loop; a run against confident learning in two
     stages; the ranking; images a second. Ten minutes or less.
     """
-    from . import bench
+    from .experiments import bench
 
     table = bench.run(out, repeats, quick, progress=sys.stderr.isatty())
     click.echo(table.to_string(index=False, float_format="{:.4g}".format, na_rep=""))

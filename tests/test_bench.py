@@ -9,8 +9,8 @@ import torch
 from click.testing import CliRunner
 
 from stepe_lite import Everything, StepE, schedules
-from stepe_lite.bench import bookkeeping, repeats, trainings
 from stepe_lite.cli import main
+from stepe_lite.experiments import bench
 from stepe_lite.ranking import exclude_highest
 
 
@@ -28,7 +28,7 @@ def measured(tmp_path_factory):
 
 def test_the_table_has_every_comparison_with_its_spread(measured):
     table = pd.read_csv(measured[0])
-    assert tuple(table.columns) == repeats.COLUMNS
+    assert tuple(table.columns) == bench.COLUMNS
     assert not table.duplicated(["what", "setting"]).any()
     assert {what.split(",")[0] for what in table.what} == {
         "ranking", "ranking by a full sort", "ledger", "Step-E / standard", "fit / bare loop", "two stages", "Step-E",
@@ -70,7 +70,7 @@ def test_versions_processor_and_date_lie_beside_the_table(measured):
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_measured(arguments, said, monkeypatch):
-    monkeypatch.setattr(bookkeeping, "rows", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(bench, "bookkeeping", lambda *_: pytest.fail("measured"))
     result = run("--quick", *arguments)
     assert result.exit_code in (1, 2) and said in result.stderr
 
@@ -81,7 +81,7 @@ def test_an_interrupted_run_writes_nothing_and_gives_the_threads_back(tmp_path, 
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(bookkeeping, "rows", interrupted)
+    monkeypatch.setattr(bench, "bookkeeping", interrupted)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -94,9 +94,9 @@ def test_an_interrupted_run_writes_nothing_and_gives_the_threads_back(tmp_path, 
 
 def test_sides_take_turns_and_who_goes_first_changes():
     calls = []
-    returned = repeats.in_turns({"a": lambda: calls.append("a") or 6, "b": lambda: calls.append("b") or 3}, 3)
+    returned = bench.in_turns({"a": lambda: calls.append("a") or 6, "b": lambda: calls.append("b") or 3}, 3)
     assert "".join(calls) == "abbaab" and returned == {"a": [6, 6, 6], "b": [3, 3, 3]}
-    assert repeats.ratios(lambda: 6, lambda: 3, 3) == [2, 2, 2]
+    assert bench.ratios(lambda: 6, lambda: 3, 3) == [2, 2, 2]
 
 
 @pytest.mark.parametrize(("every", "scored"), [(1, 5), (5, 1)])
@@ -110,33 +110,33 @@ def test_the_time_of_an_epoch_is_a_mean_over_five_with_their_share_of_scoring(ev
             now[0] += 500 if epoch == 0 else 10
             now[0] += 5 if (epoch + 1) % rescore_every == 0 else 0
 
-    monkeypatch.setattr(trainings, "fit", fit)
-    monkeypatch.setattr(trainings, "process_time", lambda: now[0])
+    monkeypatch.setattr(bench, "fit", fit)
+    monkeypatch.setattr(bench, "process_time", lambda: now[0])
     rule = StepE(schedules.constant(0.4))
-    assert trainings._epoch("mlp", digits, rule, 5, rescore_every=every) == (5 * 10 + scored * 5) / 5
+    assert bench._epoch("mlp", digits, rule, 5, rescore_every=every) == (5 * 10 + scored * 5) / 5
 
 
 def test_an_epoch_of_fit_and_one_of_the_bare_loop_take_the_same_number_of_steps(monkeypatch, digits):
     steps = []
     step = torch.optim.SGD.step
     monkeypatch.setattr(torch.optim.SGD, "step", lambda self, *args: steps.append(1) or step(self, *args))
-    data = trainings.without_test(digits)
-    trainings._epoch("mlp", data, Everything(), 3)
+    data = bench.without_test(digits)
+    bench._epoch("mlp", data, Everything(), 3)
     of_fit, steps[:] = len(steps) / 5, []
-    trainings._bare_loop(lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)), data, 3)
+    bench._bare_loop(lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)), data, 3)
     assert len(steps) / 4 == of_fit == math.ceil(len(data) / 128)
 
 
 def test_both_ways_to_rank_exclude_the_same():
     losses = torch.rand(1000, generator=torch.Generator().manual_seed(0)).round(decimals=2)
     losses[::50] = torch.nan
-    assert torch.equal(bookkeeping.full_sort(losses, 0.4), exclude_highest(losses, 0.4))
+    assert torch.equal(bench.full_sort(losses, 0.4), exclude_highest(losses, 0.4))
 
 
 def test_peaks_are_told_for_every_way_to_rank(capsys):
-    if not bookkeeping.Path("/proc/self/clear_refs").exists():
+    if not bench.Path("/proc/self/clear_refs").exists():
         pytest.skip("only Linux tells a process its peak")
-    rows = list(bookkeeping._peaks([6]))
+    rows = list(bench._peaks([6]))
     assert [row["what"] for row in rows] == ["ranking, peak memory", "ranking by a full sort, peak memory"]
     ours, theirs = (row["median"] for row in rows)
     assert 4 < ours < 16 < theirs  # bytes a loss of 4 bytes: its weight at least, and no more than four times as much

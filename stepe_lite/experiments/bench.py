@@ -1,27 +1,189 @@
-"""What training costs: with Step-E, without it, in a bare loop, and against confident learning in two stages."""
+"""What `stepe-lite bench` measures: what Step-E costs, as ratios of sides that are measured in turns in one run.
 
+Everything runs on one thread of the CPU, and seconds are those that this process spent computing (`process_time`), so
+that other programs disturb them little. A row holds the median, lowest and highest of so many repeats.
+"""
+
+import json
 import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
+from itertools import chain
+from pathlib import Path
 from time import process_time
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 
 from .. import models, noise, schedules
 from ..analysis import logits
 from ..datasets import Dataset, load
-from ..learner import OPTIMIZERS
+from ..learner import OPTIMIZERS, isolated
+from ..ledger import Ledger
+from ..ranking import exclude_highest
 from ..rules import Everything, KeepOnly, StepE
 from ..training import fit
-from .repeats import in_turns, ratios, row
+from ..utils import BadInput, check_folder, check_whole, expand, written_beside
+from .runs import provenance
+
+# Images by network, epochs and seeds of whole runs; powers of ten of losses to rank.
+FULL = {"images": {"small_cnn": 512, "resnet18-imagenet": 384, "resnet18": 32}, "epochs": 60, "seeds": 5}, (4, 5, 6, 7)
+QUICK = {"images": {"small_cnn": 32, "resnet18-imagenet": 16, "resnet18": 4}, "epochs": 2, "seeds": 1}, (4, 5)
+
+
+def run(out=None, repeats=3, quick=False, progress=True):
+    """Measure; return the table, a DataFrame, and write it to the .csv file `out` with its provenance beside it.
+
+    Raises ValueError or OSError for bad arguments before anything is measured.
+    """
+    from tqdm.auto import tqdm
+
+    check_whole("repeats", repeats, least=1)
+    if out is not None:
+        out = expand("out", out)
+        if out.suffix != ".csv":
+            raise BadInput(f"out is {str(out)!r}, but must end in .csv.")
+        check_folder("the folder of out", out.parent)
+    sizes, powers = QUICK if quick else FULL
+    measured = chain(bookkeeping(repeats, powers), trainings(repeats, **sizes))
+    with isolated(torch.device("cpu"), threads=1):
+        table = pd.DataFrame(tqdm(measured, unit="row", disable=not progress), columns=COLUMNS)
+    if out is not None:
+        command = f"stepe-lite bench --repeats {repeats}" + (" --quick" if quick else "")
+        with written_beside(out) as csv, written_beside(out.with_suffix(".json")) as about:
+            table.to_csv(csv, index=False, float_format="%.4g")
+            about.write_text(json.dumps({"command": command} | _provenance(), indent=1) + "\n", encoding="utf-8")
+    return table
+
+
+def _provenance():
+    name, cpuinfo = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
+    if cpuinfo.exists():  # where Python knows no more than "x86_64"
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
+    vector = torch.backends.cpu.get_cpu_capability()
+    return provenance() | {"device": f"one thread of {name}, {os.cpu_count()} cores, {vector}"}
+
+
+COLUMNS = ("what", "setting", "unit", "median", "low", "high", "repeats", "bound")
+
+
+def row(what, setting, unit, values, bound=math.nan):
+    """One row of the table: a dict of COLUMNS. `bound` is what arithmetic promises, where it promises something."""
+    told = (what, setting, unit, statistics.median(values), min(values), max(values), len(values), bound)
+    return dict(zip(COLUMNS, told))
+
+
+def seconds(function, *arguments):
+    """The seconds that this process computes in `function(*arguments)`."""
+    began = process_time()
+    function(*arguments)
+    return process_time() - began
+
+
+def in_turns(sides, repeats):
+    """Call every side `repeats` times, in turns: {name: [what it returned, …]}. `sides` : {name: function}.
+
+    Every other round goes backwards, so that a machine that grows slower, or faster, favours nobody.
+    """
+    returned = {name: [] for name in sides}
+    for repeat in range(repeats):
+        for name in sides if repeat % 2 == 0 else reversed(sides):
+            returned[name].append(sides[name]())
+    return returned
+
+
+def ratios(one, other, repeats):
+    """`repeats` quotients of what `one()` and `other()` return."""
+    returned = in_turns({"one": one, "other": other}, repeats)
+    return [a / b for a, b in zip(returned["one"], returned["other"])]
+
+
+def bookkeeping(repeats, powers):
+    """What ranking and the ledger cost by themselves: yield the rows, for 10^power losses each."""
+    for power in powers:
+        losses = -torch.rand(10**power, generator=torch.Generator().manual_seed(0)).log()
+        sides = {way: partial(seconds, rank, losses, 0.4) for way, rank in RANKINGS.items()}
+        in_turns(sides, 1)  # warms up
+        for way, each in in_turns(sides, repeats).items():
+            yield row(way, f"10^{power} losses", "s", each)
+    yield from _peaks([power for power in powers if power > 5])  # below, other needs of the process hide it
+    for power in powers:
+        each = [_ledger(10**power, epochs=3)[-1] for _ in range(repeats)]
+        yield row("ledger, an epoch", f"10^{power} samples", "s", each)
+    power = min(6, max(powers))
+    runs = [_ledger(10**power, epochs=40) for _ in range(repeats)]
+    late_over_early = [sum(run[-5:]) / sum(run[5:10]) for run in runs]
+    yield row("ledger, epochs 36 to 40 / 6 to 10", f"10^{power} samples", "ratio", late_over_early)
+
+
+def full_sort(losses, fraction):
+    """What `exclude_highest` replaced: the same weights by sorting everything."""
+    weights = torch.ones(len(losses))
+    weights[torch.sort(losses, descending=True, stable=True).indices[: round(fraction * len(losses))]] = 0
+    return weights
+
+
+RANKINGS = {"ranking": exclude_highest, "ranking by a full sort": full_sort}
+
+
+def _peaks(powers):
+    """Peak memory besides the losses. Linux alone tells; a fresh process, which gives back at once what it frees."""
+    if not powers or not Path("/proc/self/clear_refs").exists():
+        return
+    code = f"from stepe_lite.experiments.bench import tell_peaks; tell_peaks({powers})"
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    for way, power, peak in json.loads(told.stdout):
+        yield row(f"{way}, peak memory", f"10^{power} losses", "bytes a loss", [peak / 10**power])
+
+
+def tell_peaks(powers):
+    """Print the peak memory of each ranking as JSON: [way, power of ten, bytes]."""
+
+    def memory(field):
+        (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+        return 1024 * int(line.split()[1])
+
+    peaks = []
+    for power in powers:
+        losses = torch.rand(10**power)
+        for way, rank in RANKINGS.items():
+            Path("/proc/self/clear_refs").write_text("5")  # the kernel counts the peak from here
+            before = memory("VmRSS")
+            rank(losses, 0.4)
+            peaks.append((way, power, memory("VmHWM") - before))
+    print(json.dumps(peaks))
+
+
+def _ledger(n, epochs):
+    """Seconds of each of `epochs` epochs of the ledger's own work: order, records in chunks of 8,192, ranking."""
+    ledger, each = Ledger(n, StepE(schedules.constant(0.4))), []
+    losses = torch.rand(n, generator=torch.Generator().manual_seed(0))
+    for _ in range(epochs):
+        began = process_time()
+        for index in ledger.batches(8192).parts():
+            ledger.record(index, losses[index])
+        ledger.end_epoch(lambda index: losses[index])
+        each.append(process_time() - began)
+    return each
+
 
 EVERY = {1: "re-scored every epoch", 5: "re-scored every 5th"}
 HERE = {"device": "cpu", "progress": False}
 
 
-def rows(repeats, images, epochs, seeds):
-    """Yield the rows. `images` : how many a network is trained on, by its name; `epochs`, `seeds` : of whole runs."""
+def trainings(repeats, images, epochs, seeds):
+    """What training costs: yield the rows.
+
+    `images` : how many a network is trained on, by its name; `epochs`, `seeds` : of whole runs
+    """
     data = {"mlp": without_test(load("digits"))} | {model: _noise(n) for model, n in images.items()}
     setting = {model: f"{model}, {'×'.join(map(str, data[model].images.shape[2:]))}" for model in data}
     three, two = ("mlp", "small_cnn", "resnet18-imagenet"), ("small_cnn", "resnet18-imagenet")
