@@ -107,14 +107,14 @@ def handout(folder, notebooks, solutions):
 @main.command()
 @click.argument("files", nargs=-1, required=True)
 @click.option("--csv", "out", help="Also write the verdicts and sentences to this .csv, a row for each exercise.")
-@click.option("--timeout", type=float, default=300, show_default=True, help="Seconds for an answer.")
-@click.option("--jobs", type=int, default=1, show_default=True, help="Answers judged at a time.")
+@click.option("--timeout", type=float, default=300, show_default=True, help="Seconds for a notebook.")
+@click.option("--jobs", type=int, default=1, show_default=True, help="Notebooks marked at a time.")
 def mark(files, out, timeout, jobs):
     """Mark submitted notebooks: a table learner by exercise of right, wrong, untouched and error.
 
     THIS RUNS THE CODE IN FILES, with your rights on this machine: mark only what you would run yourself, or mark in a
-    container. Each answer is judged in a process of its own, in an empty folder, by the checks of this installation;
-    whatever a notebook prints or redefines changes no verdict.
+    container. Each notebook has a process of its own, in an empty folder, and its answers are judged by the checks of
+    this installation: what it prints or redefines changes no verdict.
     """
     from . import course
     from .course import marking
