@@ -1,6 +1,7 @@
 """The schedule explorer without a browser: setting a value in code fires the callbacks, as a learner's hand would."""
 
 import ipywidgets
+import nbformat
 import pandas as pd
 import pytest
 import torch
@@ -10,9 +11,11 @@ from matplotlib import pyplot
 
 from stepe_lite import Everything, StepE, fit, losses, noise, plots, schedules
 from stepe_lite.analysis import outcome, precision_recall, replay
+from stepe_lite.course import pages
 from stepe_lite.plots.style import colour_of
 from stepe_lite.widgets import explorer
 from stepe_lite.widgets.explorer import ScheduleExplorer
+from stepe_lite.widgets.prediction import Prediction
 
 EPOCHS = 8
 START = StepE(schedules.linear(warmup=2, ramp=3, final=0.4))
@@ -237,3 +240,29 @@ def test_the_button_is_locked_while_it_trains_and_comes_back_after_an_error(widg
     assert "out of luck" in caplog.text  # with a kernel, the Output below the leaderboard shows it
     assert not widget.train.disabled and widget.train.description == "Train with these settings"
     assert list(widget.board.method) == ["standard"]
+
+
+# --- predictions
+
+
+def said(capsys, prediction, value):
+    prediction.compare(value)
+    return capsys.readouterr().out.strip()
+
+
+def test_a_guess_stands_beside_the_result(capsys):
+    prediction = Prediction("How many of 100?", unit="%")
+    assert said(capsys, prediction, 77.44) == "Measured: 77.4 %. You wrote no guess down."
+    for typed in ("90", " 90 % ", "90,0"):
+        prediction.field.value = typed
+        assert said(capsys, prediction, 77.44) == "Your guess: 90 %. Measured: 77.4 %. Off by 12.6."
+    prediction.field.value = "many"
+    assert said(capsys, prediction, 77.44) == "Measured: 77.4 %. 'many' is no number."
+
+
+def test_a_page_keeps_the_question_and_a_field_for_the_guess():
+    output = nbformat.v4.new_output("display_data", Prediction("a < b?", unit="points")._repr_mimebundle_())
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("guess", outputs=[output])])
+    (cell,) = pages.without_widgets(notebook).cells
+    assert "a &lt; b?" in cell.outputs[0].data["text/html"] and "<input" in cell.outputs[0].data["text/html"]
+    assert not any("widget" in name for name in cell.outputs[0].data)
