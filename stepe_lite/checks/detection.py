@@ -5,7 +5,7 @@ import torch
 from .shared import Wrong, call, exercise, near, recognise, tensor
 
 
-@exercise
+@exercise("5.1")
 def first_exclusion(answer):
     """`answer(excluded)`: bool (epochs, n) -> for each sample the first epoch (0-based) that excluded it, or −1."""
     # by column: from epoch 2 on, never, at the start only, twice, at the last epoch only
@@ -33,7 +33,7 @@ def first_exclusion(answer):
     return "The first exclusion of each sample, and −1 for those that were never excluded."
 
 
-@exercise
+@exercise("5.2")
 def margin(answer):
     """`answer(logits, labels)`: the logit of the given label minus the highest logit of any other class, (n,)."""
     generator = torch.Generator().manual_seed(0)
@@ -68,7 +68,7 @@ def margin(answer):
     return "Above 0 where the network agrees with the given label, below 0 where it would rather say another class."
 
 
-@exercise
+@exercise("5.3")
 def class_thresholds(answer):
     """`answer(probabilities, labels)`: for each class its mean probability among the samples given it, (k,)."""
     generator = torch.Generator().manual_seed(0)

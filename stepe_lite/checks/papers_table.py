@@ -3,10 +3,10 @@
 import numpy as np
 from scipy.stats import t
 
-from .shared import Wrong, call, exercise, near, number, recognise
+from .shared import Wrong, call, exercise, near, number, pair, recognise
 
 
-@exercise
+@exercise("7.1")
 def share_won_back(answer):
     """`answer`: (50.4 − 43.3) / (60.5 − 43.3), from the paper's figures for CIFAR-100N."""
     share, right = number(answer, "one number"), 7.1 / 17.2
@@ -27,17 +27,13 @@ def share_won_back(answer):
     raise Wrong(f"{share:g} is not it: the gain is 50.4 − 43.3, the whole distance 60.5 − 43.3.")
 
 
-@exercise
+@exercise("7.2")
 def paired_gain(answer):
     """`answer(method, standard)`: (mean, half) of the paired difference of 3 seeds, half = 4.303 · s / √3."""
     for method, standard in (([0.60, 0.64, 0.65], [0.50, 0.51, 0.55]), ([0.2, 0.4, 0.1], [0.3, 0.3, 0.3])):
         method, standard = np.array(method), np.array(standard)
-        found = call(answer, method.copy(), standard.copy())
-        try:
-            mean, half = None if isinstance(found, dict) else found
-        except (TypeError, ValueError):
-            raise Wrong("Your function should return two numbers: the mean and half the width.") from None
-        mean, half = number(mean, "two numbers"), number(half, "two numbers")
+        what = "two numbers: the mean, and half the width"
+        mean, half = (number(each, what) for each in pair(call(answer, method.copy(), standard.copy()), what))
         difference = method - standard
         spread, wanted = difference.std(ddof=1), t.ppf(0.975, 2) * difference.std(ddof=1) / np.sqrt(3)
         recognise((mean, half), [

@@ -1,17 +1,18 @@
 """Checks of notebook 3."""
 
+import numpy as np
 import torch
 
 from .. import ranking, schedules
 from .shared import Wrong, call, exercise, near, number, recognise, tensor
 
 
-@exercise
+@exercise("3.1")
 def linear_schedule(answer):
     """`answer(epoch, warmup, ramp, final)`: the excluded fraction of a linear schedule."""
-    for value, wanted, epoch, schedule, said in misses(answer, schedules.linear):
-        told = {100 * wanted: "That is a percentage.", wanted / schedule.final: OF_THE_RAMP}
-        recognise(value, told, before=said)
+    for values, wanted, ramp, schedule, epoch, said in misses(answer, schedules.linear):
+        told = [(100 * wanted[ramp], "That is a percentage."), (wanted[ramp] / schedule.final, OF_THE_RAMP)]
+        recognise(values[ramp], told, before=said)
         begin, end = schedule.warmup, schedule.warmup + schedule.ramp
         if epoch <= begin:
             raise Wrong(f"{said}Up to and including epoch {begin} nothing is excluded.")
@@ -27,22 +28,26 @@ OF_THE_RAMP = "That is the share of the ramp: multiply it by final."
 def misses(answer, make):
     """Where `answer(epoch, warmup, ramp, final)` differs from the schedules of `make`, a function of `schedules`.
 
-    Yields (value, wanted value, epoch, schedule, a sentence on the difference).
+    Yields its values at epochs 0 to 39 and the wanted ones (one epoch alone may agree with a wrong formula by chance),
+    the slice of the epochs inside the ramp, the schedule, the first epoch that differs, and a sentence on that one.
     """
     for warmup, ramp, final in ((5, 16, 0.4), (0, 10, 0.2), (3, 4, 0.9)):
-        schedule = make(warmup, ramp, final)
+        schedule, given = make(warmup, ramp, final), f"with warmup={warmup}, ramp={ramp}, final={final}"
+        values, wanted = [], np.array([schedule(epoch) for epoch in range(40)])
         for epoch in range(40):
-            when = f" at epoch {epoch} with warmup={warmup}, ramp={ramp}, final={final}"
-            value, wanted = number(call(answer, epoch, warmup, ramp, final, when=when), "a fraction"), schedule(epoch)
-            if not near(value, wanted):
-                yield value, wanted, epoch, schedule, f"It should be {wanted:.4g}{when}; yours is {value:.4g}. "
+            when = f" at epoch {epoch} {given}"
+            values.append(number(call(answer, epoch, warmup, ramp, final, when=when), f"a fraction{when}"))
+        if not near(values, wanted):
+            at = next(epoch for epoch in range(40) if not near(values[epoch], wanted[epoch]))
+            said = f"It should be {wanted[at]:.4g} at epoch {at} {given}; yours is {values[at]:.4g}. "
+            yield np.array(values), wanted, slice(warmup + 1, warmup + ramp), schedule, at, said
 
 
-@exercise
+@exercise("3.2")
 def exclude_highest(answer):
     """`answer(losses, fraction)`: weights (n,), 0 for the round(fraction · n) highest losses, 1 for the others."""
     generator = torch.Generator().manual_seed(0)
-    for n, fraction in ((10, 0.4), (7, 0.5), (48, 0.4), (49, 0.4), (100, 0.0)):
+    for n, fraction in ((10, 0.4), (7, 0.5), (48, 0.4), (49, 0.4), (100, 0.0), (3, 0.1)):
         losses = torch.rand(n, generator=generator)
         weights = tensor(call(answer, losses, fraction), (n,), "one weight a sample").float()
         explain_weights(weights, losses, fraction, f"With {n} losses and fraction {fraction}: ")
@@ -55,7 +60,7 @@ def exclude_highest(answer):
     return "The highest losses have weight 0, all others 1."
 
 
-@exercise
+@exercise("3.3")
 def relative_cost(answer):
     """`answer`: cost of an epoch at 40 % exclusion, relative to standard training, when all excluded are re-scored."""
     cost, right = number(answer, "one number"), 0.6 + 0.4 / 3
@@ -73,21 +78,23 @@ def relative_cost(answer):
     raise Wrong(f"{cost:g} is not it. Training a sample costs 3 forward passes, re-scoring it costs 1.")
 
 
-def explain_weights(weights, losses, fraction, where=""):
+def explain_weights(weights, losses, fraction, where="", rounding=(round,)):
     """Raise Wrong unless `weights` exclude the highest `losses`; say what they do instead."""
-    expected = ranking.exclude_highest(losses, fraction)
-    n, wanted, excluded = len(losses), int((expected == 0).sum()), int((weights == 0).sum())
-    if torch.equal(weights, expected):
+    n = len(losses)
+    right = [of(fraction * n) for of in rounding]  # how many may be excluded
+    highest = [ranking.exclude_highest(losses, m / n) for m in right]
+    excluded = int((weights == 0).sum())
+    if any(torch.equal(weights, each) for each in highest):
         return
     if not ((weights == 0) | (weights == 1)).all():
         raise Wrong(f"{where}a weight is 0 (excluded) or 1 (kept); yours hold other numbers too.")
-    if torch.equal(weights, 1 - expected):
+    if 0 in right and excluded == n:
+        raise Wrong(f"{where}nothing should be excluded, but you exclude all: [-m:] with m = 0 is everything.")
+    if any(torch.equal(weights, 1 - each) for each in highest):
         raise Wrong(f"{where}the wrong way round. 1 keeps a sample, 0 excludes it.")
-    if wanted == 0 and excluded == n:
-        raise Wrong(f"{where}with fraction 0 nothing is excluded, but a slice [-0:] takes everything.")
-    if excluded != wanted:
-        hint = " Use round(fraction * n)." if abs(excluded - wanted) == 1 else ""
-        raise Wrong(f"{where}of {n} samples {wanted} should be excluded; you exclude {excluded}.{hint}")
-    if torch.equal(weights, ranking.exclude_highest(-losses, fraction)):
+    if excluded not in right:
+        hint = " Use round(fraction * n)." if abs(excluded - right[0]) == 1 else ""
+        raise Wrong(f"{where}of {n} samples {right[0]} should be excluded; you exclude {excluded}.{hint}")
+    if any(torch.equal(weights, ranking.exclude_highest(-losses, m / n)) for m in right):
         raise Wrong(f"{where}you exclude the lowest losses. The highest ones should go.")
-    raise Wrong(f"{where}the right number is excluded, {wanted}, but not those with the highest (last) loss.")
+    raise Wrong(f"{where}the right number is excluded, {excluded}, but not those with the highest (last) loss.")

@@ -37,12 +37,13 @@ def claim(text, value, above=None, below=None):
         "below": below,
         "holds": holds,
     }
-    _show(line, {"stepe_lite_claim": record})
+    show(line, {"stepe_lite_claim": record})
     if not holds and os.environ.get("CI") and os.environ.get(VARIABLE) != "collect":
         raise ClaimBroken(line)
 
 
-def _show(line, metadata):
+def show(line, metadata):
+    """Print `line`; in a notebook, with `metadata` on its output, for whoever reads the executed copy."""
     try:
         from IPython import get_ipython
         from IPython.display import display
