@@ -161,11 +161,40 @@ def test_describe_says_where_the_exclusion_starts_and_ends():
     assert explorer.describe(pd.DataFrame([nothing, nothing])) == "Replayed: nobody is excluded"
 
 
-def test_controls_have_labels_and_units(widget):
-    for control in widget.controls.children:
-        assert control.description
-    for slider in (control for control in widget.controls.children if isinstance(control, ipywidgets.IntSlider)):
-        assert "(epochs)" in slider.description or "(%)" in slider.description
+def test_every_control_has_a_name_with_its_unit_that_a_screen_reader_can_say(widget):
+    named = [getattr(row, "children", [row])[0] for row in widget.controls.children]  # a number field before its slider
+    assert [control.description for control in named] == [
+        "shape", "soft weights", "warm-up (epochs)", "temperature (nats)", "ramp (epochs)", "final fraction (%)"
+    ]  # fmt: skip
+    assert not any(
+        isinstance(control, ipywidgets.IntSlider) for control in named
+    )  # ipywidgets does not name their handles
+
+
+def test_reset_goes_back_to_the_start_in_one_redraw_and_keeps_the_leaderboard(widget, monkeypatch):
+    first, drawn = (widget.picture.value, widget.facts.value), []
+    widget.shape.value, widget.warmup.value, widget.ramp.value, widget.final.value = "cosine", 4, 1, 70
+    widget.soft.value, widget.temperature.value = True, 3.0
+    widget.train.click()
+    update = widget.drawing.update
+    monkeypatch.setattr(widget.drawing, "update", lambda rule: drawn.append(rule) or update(rule))
+    widget.reset.click()
+    assert drawn == [START] and widget.rule == START and widget.temperature.value == 0.5
+    assert (widget.picture.value, widget.facts.value) == first
+    assert list(widget.board.method) == ["standard", "try 1"]
+    widget.warmup.value = 3
+    assert drawn == [START, widget.rule]  # the controls are listened to again
+
+
+@pytest.mark.parametrize("temperature", [0.5, 0.37])
+def test_a_soft_rule_says_what_pale_means(data, standard, temperature):
+    soft = StepE(schedules.linear(2, 3, 0.4), soft=temperature)
+    widget = ScheduleExplorer(data, {"standard": standard}, "mlp", soft)
+    assert widget.rule == soft
+    title = widget.drawing.figure.axes[1].get_title
+    assert "paler" in title()
+    widget.soft.value = False
+    assert "white: kept" in title()
 
 
 def test_the_same_picture_as_the_static_figure(widget, data, standard):
