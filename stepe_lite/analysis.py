@@ -56,6 +56,11 @@ def outcome(weights, is_mislabeled):
     return pd.DataFrame(rows).rename_axis("epoch")
 
 
+def first_exclusion(excluded):
+    """The first epoch (0-based) without each sample: int64 (n,); −1 = it was never out. `excluded` bool (epochs, n)."""
+    return torch.where(excluded.any(0), excluded.int().argmax(0), -1)
+
+
 def sample_table(data, history):
     """One row a sample: what happened to it during the run.
 
@@ -81,7 +86,7 @@ def sample_table(data, history):
         table |= {"clean": names[data.clean_labels], "is_mislabeled": wrong, "outcome": outcome}
     table |= {
         "excluded": excluded[-1],
-        "first_excluded": np.where(excluded.any(0), excluded.argmax(0), -1),
+        "first_excluded": first_exclusion(history.excluded).numpy(),
         "came_back": (before & ~excluded).sum(0),
         "flip_flops": np.maximum((~before & excluded).sum(0) - 1, 0),
         "last_loss": history.losses[-1].numpy(),
@@ -164,9 +169,16 @@ def margins(model, data):
 
     Negative = the network would rather say another class. `model` must have been trained on the images of `data`.
     """
-    scores = logits(model, data.images, data.images)
-    given = data.labels[:, None]
-    return scores.gather(1, given)[:, 0] - scores.scatter(1, given, -torch.inf).amax(1)
+    return margin(logits(model, data.images, data.images), data.labels)
+
+
+def margin(logits, labels):
+    """The logit of each given label minus the highest logit of any other class: float (n,).
+
+    logits : float (n, k); labels : int64 (n,)
+    """
+    given = labels[:, None]
+    return logits.gather(1, given)[:, 0] - logits.scatter(1, given, -torch.inf).amax(1)
 
 
 def _as_mask(data, excluded):

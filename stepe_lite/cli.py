@@ -261,6 +261,10 @@ def table(preset, out, jobs, root, show, save):
         for path in paths:
             click.echo(f"{path.stem}, recorded by: stepe-lite table --preset {path.stem}\n")
             click.echo(experiments.text(experiments.collect(path), path.stem) + "\n")
+        if preset is None:
+            from .experiments import ramp
+
+            click.echo(f"ramp, recorded by: stepe-lite ramp\n\n{ramp.text(ramp.read(results / 'ramp.csv'))}")
         return
     out, failed = expand("--show" if show else "--out", show or out or f"runs/{preset}"), {}
     if show is None:

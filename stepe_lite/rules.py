@@ -244,6 +244,20 @@ def check_schedule(schedule):
         ) from None
 
 
+def check_keeps_some(rule, n, epochs, what):
+    """Raise ValueError if `rule` would exclude all of `n` `what` in one of its `epochs`, as far as its fields tell.
+
+    A schedule does as well as a rule.
+    """
+    schedule = getattr(rule, "schedule", rule if isinstance(rule, Schedule) else None)
+    values = {"fraction": getattr(rule, "fraction", 0), "final": getattr(schedule, "final", 0)}
+    if callable(schedule):
+        values |= {f"schedule({epoch})": schedule(epoch) for epoch in range(min(epochs, 10_000))}
+    for name, value in values.items():
+        if round(check_fraction(name, value) * n) >= n:
+            raise BadInput(f"{name} is {value}, which would exclude all {n} {what}; choose a smaller one.")
+
+
 def _digest(tensor):
     """Eight letters that tell two masks, or two sets of labels, apart when a rule is printed."""
     return hashlib.sha256(tensor.cpu().numpy().tobytes()).hexdigest()[:8]

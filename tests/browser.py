@@ -181,10 +181,9 @@ def picture_of_the_explorer(path, work):
                 notebook.run_all()
                 cell = notebook.page.locator(".jp-CodeCell", has_text="ScheduleExplorer(data")
                 for label, presses in (("warm-up (epochs)", 3), ("ramp (epochs)", 5)):
-                    handle = cell.locator(".widget-slider", has_text=label).get_by_role("slider")
                     for _ in range(presses):
-                        handle.press("ArrowRight")
-                cell.locator(".jupyter-button").click()
+                        cell.get_by_label(label, exact=True).press("ArrowUp")
+                cell.get_by_role("button", name="Train with these settings").click()
                 cell.get_by_role("cell", name="try 1", exact=True).wait_for()
                 notebook.page.keyboard.press("Escape")
                 cell.locator(".jp-Cell-outputArea").screenshot(path=path)

@@ -126,10 +126,6 @@ def test_a_share_may_be_rounded_as_one_likes_where_the_text_leaves_it_open(capsy
     assert told(capsys, "truncation_rule", truncation(lambda share: int(count(share)))).startswith("✓")
 
 
-def by_pandas(p, labels):
-    return pd.DataFrame(p.numpy()).groupby(labels.numpy()).mean().to_numpy().diagonal()
-
-
 RIGHT = [
     ("margin", lambda logits, labels: pd.Series(
         logits.gather(1, labels[:, None])[:, 0] - logits.scatter(1, labels[:, None], -torch.inf).amax(1))),
@@ -137,7 +133,6 @@ RIGHT = [
      > round(fraction * len(losses))),
     ("exclude_highest", lambda losses, fraction: list(ranking.exclude_highest(losses, fraction))),
     ("exclude_highest", lambda losses, fraction: ranking.exclude_highest(losses, fraction).requires_grad_()),
-    ("class_thresholds", by_pandas),
     ("memorised_share", lambda losses: pd.Series([(losses < np.log(2)).float().mean().item()])),
     ("relative_cost", torch.tensor([0.7333], requires_grad=True)),
     ("most_confused", np.array(["truck", "automobile"])),

@@ -226,16 +226,6 @@ EXERCISES = {
             lambda logits, labels: logits.topk(2).values[:, 0] - logits.topk(2).values[:, 1],
         ],
     ),
-    "class_thresholds": (
-        "my_thresholds",
-        [
-            lambda p, labels: p.mean(0),
-            lambda p, labels: torch.stack([p[labels == c, c].sum() for c in range(p.shape[1])]),
-            lambda p, labels: torch.stack([p[labels == c].amax(1).mean() for c in range(p.shape[1])]),
-            lambda p, labels: torch.stack([p[p.argmax(1) == c, c].mean() for c in range(p.shape[1])]),
-            lambda p, labels: p[range(len(p)), labels],
-        ],
-    ),
     "never_back": (
         "my_never_back",
         [
@@ -379,6 +369,21 @@ def test_stub_and_wrong_answers_are_refused_in_words(capsys, check):
     for wrong in [None, lambda *_: None, crashing, *EXERCISES[check][1]]:
         line = told(capsys, check, wrong)
         assert line.startswith("✗") and len(line) > 20
+
+
+def test_the_cells_that_follow_use_an_answer_once_its_check_accepts_it(capsys):
+    def my_ceilings(final, rate):
+        return min(1, rate / final), min(1, final / rate)
+
+    def stub(final, rate):
+        return None
+
+    assert checks.use(checks.ceilings, my_ceilings, otherwise=stub) is my_ceilings
+    assert "use my_ceilings" in capsys.readouterr().out
+    for wrong in (None, stub, lambda final, rate: (1, 1), lambda final, rate: 1 / 0):
+        assert checks.use(checks.ceilings, wrong, otherwise=my_ceilings) is my_ceilings
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.startswith("Until ") and "what the package has" in line
 
 
 # --- regression: every claim holds, with the seeds of the notebook and with others

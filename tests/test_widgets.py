@@ -1,6 +1,7 @@
 """The schedule explorer without a browser: setting a value in code fires the callbacks, as a learner's hand would."""
 
 import ipywidgets
+import nbformat
 import pandas as pd
 import pytest
 import torch
@@ -10,9 +11,11 @@ from matplotlib import pyplot
 
 from stepe_lite import Everything, StepE, fit, losses, noise, plots, schedules
 from stepe_lite.analysis import outcome, precision_recall, replay
+from stepe_lite.course import pages
 from stepe_lite.plots.style import colour_of
 from stepe_lite.widgets import explorer
 from stepe_lite.widgets.explorer import ScheduleExplorer
+from stepe_lite.widgets.prediction import Prediction
 
 EPOCHS = 8
 START = StepE(schedules.linear(warmup=2, ramp=3, final=0.4))
@@ -158,11 +161,40 @@ def test_describe_says_where_the_exclusion_starts_and_ends():
     assert explorer.describe(pd.DataFrame([nothing, nothing])) == "Replayed: nobody is excluded"
 
 
-def test_controls_have_labels_and_units(widget):
-    for control in widget.controls.children:
-        assert control.description
-    for slider in (control for control in widget.controls.children if isinstance(control, ipywidgets.IntSlider)):
-        assert "(epochs)" in slider.description or "(%)" in slider.description
+def test_every_control_has_a_name_with_its_unit_that_a_screen_reader_can_say(widget):
+    named = [getattr(row, "children", [row])[0] for row in widget.controls.children]  # a number field before its slider
+    assert [control.description for control in named] == [
+        "shape", "soft weights", "warm-up (epochs)", "temperature (nats)", "ramp (epochs)", "final fraction (%)"
+    ]  # fmt: skip
+    assert not any(
+        isinstance(control, ipywidgets.IntSlider) for control in named
+    )  # ipywidgets does not name their handles
+
+
+def test_reset_goes_back_to_the_start_in_one_redraw_and_keeps_the_leaderboard(widget, monkeypatch):
+    first, drawn = (widget.picture.value, widget.facts.value), []
+    widget.shape.value, widget.warmup.value, widget.ramp.value, widget.final.value = "cosine", 4, 1, 70
+    widget.soft.value, widget.temperature.value = True, 3.0
+    widget.train.click()
+    update = widget.drawing.update
+    monkeypatch.setattr(widget.drawing, "update", lambda rule: drawn.append(rule) or update(rule))
+    widget.reset.click()
+    assert drawn == [START] and widget.rule == START and widget.temperature.value == 0.5
+    assert (widget.picture.value, widget.facts.value) == first
+    assert list(widget.board.method) == ["standard", "try 1"]
+    widget.warmup.value = 3
+    assert drawn == [START, widget.rule]  # the controls are listened to again
+
+
+@pytest.mark.parametrize("temperature", [0.5, 0.37])
+def test_a_soft_rule_says_what_pale_means(data, standard, temperature):
+    soft = StepE(schedules.linear(2, 3, 0.4), soft=temperature)
+    widget = ScheduleExplorer(data, {"standard": standard}, "mlp", soft)
+    assert widget.rule == soft
+    title = widget.drawing.figure.axes[1].get_title
+    assert "paler" in title()
+    widget.soft.value = False
+    assert "white: kept" in title()
 
 
 def test_the_same_picture_as_the_static_figure(widget, data, standard):
@@ -237,3 +269,29 @@ def test_the_button_is_locked_while_it_trains_and_comes_back_after_an_error(widg
     assert "out of luck" in caplog.text  # with a kernel, the Output below the leaderboard shows it
     assert not widget.train.disabled and widget.train.description == "Train with these settings"
     assert list(widget.board.method) == ["standard"]
+
+
+# --- predictions
+
+
+def said(capsys, prediction, value):
+    prediction.compare(value)
+    return capsys.readouterr().out.strip()
+
+
+def test_a_guess_stands_beside_the_result(capsys):
+    prediction = Prediction("How many of 100?", unit="%")
+    assert said(capsys, prediction, 77.44) == "Measured: 77.4 %. You wrote no guess down."
+    for typed in ("90", " 90 % ", "90,0"):
+        prediction.field.value = typed
+        assert said(capsys, prediction, 77.44) == "Your guess: 90 %. Measured: 77.4 %. Off by 12.6."
+    prediction.field.value = "many"
+    assert said(capsys, prediction, 77.44) == "Measured: 77.4 %. 'many' is no number."
+
+
+def test_a_page_keeps_the_question_and_a_field_for_the_guess():
+    output = nbformat.v4.new_output("display_data", Prediction("a < b?", unit="points")._repr_mimebundle_())
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("guess", outputs=[output])])
+    (cell,) = pages.without_widgets(notebook).cells
+    assert "a &lt; b?" in cell.outputs[0].data["text/html"] and "<input" in cell.outputs[0].data["text/html"]
+    assert not any("widget" in name for name in cell.outputs[0].data)

@@ -3,7 +3,8 @@
 `check.solved(3)` says how many exercises of notebook 3 are solved.
 """
 
-from .detection import class_thresholds, first_exclusion, margin
+from .answers import use
+from .detection import first_exclusion, margin
 from .failures import never_back, rank_per_class, upper_hump, worst_class
 from .label_noise import most_confused, symmetric, transition_matrix
 from .memorisation import early_stopping_epoch, memorised_share, truncation_rule
@@ -14,8 +15,8 @@ from .shared import solved
 from .step_e import exclude_highest, linear_schedule, relative_cost
 
 __all__ = [
-    "apply_decisions", "best_precision", "ceilings", "class_thresholds", "cosine_schedule", "early_stopping_epoch",
+    "apply_decisions", "best_precision", "ceilings", "cosine_schedule", "early_stopping_epoch",
     "exclude_highest", "first_exclusion", "linear_schedule", "margin", "memorised_share", "most_confused", "never_back",
     "paired_gain", "rank_per_class", "rank_suspects", "relative_cost", "replay", "share_won_back", "solved",
-    "symmetric", "transition_matrix", "truncation_rule", "upper_hump", "worst_class",
+    "symmetric", "transition_matrix", "truncation_rule", "upper_hump", "use", "worst_class",
 ]  # fmt: skip

@@ -66,30 +66,3 @@ def margin(answer):
             f"For logits {row} and label {labels[at]} it is {(given - rival)[at]:.2f}; yours is {found[at]:.2f}."
         )
     return "Above 0 where the network agrees with the given label, below 0 where it would rather say another class."
-
-
-@exercise("5.3")
-def class_thresholds(answer):
-    """`answer(probabilities, labels)`: for each class its mean probability among the samples given it, (k,)."""
-    generator = torch.Generator().manual_seed(0)
-    for n, k in ((60, 4), (35, 3)):
-        labels = torch.arange(n).sqrt().long() % k  # classes of different size
-        p = (2 * torch.randn(n, k, generator=generator)).softmax(1)
-        found = tensor(call(answer, p, labels), (k,), "one threshold a class").double()
-
-        groups = [(p[labels == c], c) for c in range(k)]
-        sums = torch.stack([group[:, c].sum() for group, c in groups])
-        sizes = torch.bincount(labels)
-        if near(found, sums / sizes):
-            continue
-        recognise(found, [
-            (p.mean(0), "That is the mean over *all* samples. Only those with the given label c count for class c."),
-            (sums, "That is the sum. Take the mean."),
-            (sums / n, "You divide by the number of all samples. Divide by the number given the class."),
-            (torch.stack([group[:, c].median() for group, c in groups]), "That is the median. Take the mean."),
-            (torch.stack([group.amax(1).mean() for group, _ in groups]), "That is the mean of each sample's highest "
-             "probability, of whatever class. For class c, take the probability of c itself."),
-            (torch.stack([p[p.argmax(1) == c, c].mean() for c in range(k)]), "Group by label, not by prediction."),
-        ])  # fmt: skip
-        raise Wrong("Not it. For class c: take the samples with labels == c, and average their probability of c.")
-    return "How sure the network is of a class, on average, where that is the given label."

@@ -26,7 +26,6 @@ from .samples import (
     detection,
     gallery,
     ledger,
-    retention,
     trajectories,
     transition,
     transitions,
@@ -36,6 +35,6 @@ from .style import CLEAN, GROUPS, METHODS, MISLABELED
 __all__ = [
     "CLEAN", "Explorer", "GROUPS", "METHODS", "MISLABELED", "accuracies", "boundaries", "boundary", "by_kind", "curves",
     "detection", "estimates", "exclusion", "explorer", "found", "gallery", "ledger", "line", "loss_by_group",
-    "loss_histograms", "loss_panels", "lost_classes", "ramp_gains", "ramp_race", "rankings", "retention", "schedules",
+    "loss_histograms", "loss_panels", "lost_classes", "ramp_gains", "ramp_race", "rankings", "schedules",
     "settings", "spread", "suspect", "suspects", "sweep", "trajectories", "transition", "transitions", "validation",
 ]  # fmt: skip

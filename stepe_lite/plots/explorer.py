@@ -10,6 +10,8 @@ from matplotlib.colors import to_rgb
 from ..analysis import outcome, replay
 from .style import CLEAN, MISLABELED, colour_of, new_axes, new_figure
 
+HARD = "a row: a sample;\ncoloured: excluded, white: kept"
+SOFT = "a row: a sample; the paler,\nthe more weight it keeps"
 ROWS = 500  # samples drawn one by one; of more, evenly spaced ones
 
 
@@ -27,7 +29,7 @@ class Explorer:
         order = np.lexsort((-mean, ~wrong))  # mislabeled samples above clean ones, the highest mean loss on top
         self.rows = order[np.linspace(0, len(order) - 1, min(ROWS, len(order))).astype(int)]
         self.colours = np.array([to_rgb(MISLABELED if wrong[row] else CLEAN) for row in self.rows])[:, None]
-        self.figure, axes = new_figure(1, 3, (11, 3.3), sharex=True)
+        self.figure, axes = new_figure(1, 3, (8.4, 3.2), sharex=True)  # at 900 px, a page has room for 730
         self._how_many(axes[0, 0], epochs, wrong.mean())
         self._whom(axes[0, 1], epochs)
         self._how_rightly(axes[0, 2])
@@ -35,25 +37,28 @@ class Explorer:
         for ax in axes[0]:
             ax.set(xlabel="epoch (counted from 0)", ylim=(0, 100))
         for ax in axes[0, ::2]:
-            ax.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+            ax.legend(
+                fontsize=8, loc="lower center", bbox_to_anchor=(0.45, 1), ncols=2, frameon=False, handlelength=1.2,
+                columnspacing=1, handletextpad=0.5,
+            )  # fmt: skip
         axes[0, 1].set_ylim(100, 0)
         lines = [self.rate, self.schedule, self.precision, self.recall]
-        self.changing = [self.mislabeled, self.clean, self.image, *lines]
+        self.changing = [self.mislabeled, self.clean, self.image, self.title, *lines]
         self.background = None
 
     def _how_many(self, ax, epochs, rate):
         edges, nothing = np.arange(epochs + 1), np.zeros(epochs)
-        self.mislabeled = ax.stairs(nothing, edges, fill=True, color=MISLABELED, label="mislabeled, excluded")
-        self.clean = ax.stairs(nothing, edges, baseline=nothing, fill=True, color=CLEAN, label="clean, excluded")
+        self.mislabeled = ax.stairs(nothing, edges, fill=True, color=MISLABELED, label="mislabeled")
+        self.clean = ax.stairs(nothing, edges, baseline=nothing, fill=True, color=CLEAN, label="clean")
         (self.schedule,) = ax.plot([], [], color="black", label="schedule")
         self.rate = ax.axhline(100 * rate, color="gray", linestyle=":", label="noise rate")
-        ax.set_ylabel("share of all samples (%)")
+        ax.set_ylabel("excluded (% of all samples)")
 
     def _whom(self, ax, epochs):
         blank = np.ones((len(self.rows), epochs, 3))
         self.image = ax.imshow(blank, aspect="auto", extent=(0, epochs, 100, 0), interpolation="nearest")
         ax.set_ylabel("samples (%), mislabeled on top")
-        ax.set_title("a sample: a row; excluded: coloured, white: kept", fontsize=9)
+        self.title = ax.set_title(HARD, fontsize=8)  # the place of two lines is kept for the words of soft weights
         ax.grid(False)
 
     def _how_rightly(self, ax):
@@ -72,6 +77,7 @@ class Explorer:
         self.schedule.set_data(at, [100 * rule.schedule(epoch) for epoch in at])
         out = (1 - weights[:, self.rows]).T.numpy()[:, :, None]
         self.image.set_data(1 - out * (1 - self.colours))
+        self.title.set_text(HARD if rule.soft is None else SOFT)
         for line, column in ((self.precision, percent.precision), (self.recall, percent.recall)):
             line.set_data(epochs, column)
         return self.figure

@@ -174,27 +174,3 @@ def detection(curves):
     axes[0, 0].set(ylim=(0, 102))
     axes[0, 1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
-
-
-def retention(tables, ax=None):
-    """Share of the rightly labelled samples that are kept, by given class; one colour a way of ranking.
-
-    `tables` : dict name -> list of tables of `analysis.by_class`, one a run: a dot a run, a large mark for the mean.
-    Crosses: the share of wrong labels in the class.
-    """
-    ax = new_axes(ax, (8.5, 3.6))
-    for number, (name, runs) in enumerate(tables.items()):
-        values = 100 * np.stack([run.retention for run in runs])
-        at = np.arange(values.shape[1]) + 0.16 * (number - (len(tables) - 1) / 2)
-        colour, marker = ("#009E73", "#CC79A7", "#000000")[number % 3], "osD"[number % 3]
-        ax.plot(at, values.mean(0), marker, color=colour, markersize=8, label=f"{name}: mean (dots: runs)")
-        ax.plot(np.tile(at, len(values)), values.ravel(), ".", color=colour, alpha=0.7, markersize=6)
-    runs = next(iter(tables.values()))
-    wrong = 100 * np.mean([run.mislabeled / run.samples for run in runs], axis=0)
-    ax.plot(wrong, "x", color="gray", label="wrong labels in the class (%)")
-    classes = runs[0].index
-    ax.set(xticks=range(len(classes)), xlabel="given class", ylabel="right labels that are kept (%)", ylim=(0, 103))
-    ax.set_xticklabels(classes, rotation=90 if max(map(len, classes)) > 2 else 0)
-    ax.grid(axis="x", visible=False)
-    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    return ax

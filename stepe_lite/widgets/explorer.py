@@ -12,7 +12,9 @@ from ..training import fit
 from ..utils import BadInput, check_choice
 
 SHAPES = [name for name in schedules.names() if name != "constant"]  # that is any shape with a ramp of 0 epochs
+TEMPERATURES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)  # nats
 WIDE = {"description_width": "130px"}
+LONG = {"width": "350px"}
 
 
 def make_rule(shape, warmup, ramp, final, temperature=None):
@@ -52,8 +54,9 @@ class ScheduleExplorer(ipywidgets.VBox):
 
     Raises ValueError for a rule that the controls cannot show, or if the first run had a loss other than cross-entropy.
 
-    By keyboard: Tab and Shift+Tab go from one control to the next, the arrow keys move a slider, the space bar presses
-    the button.
+    By keyboard: Tab and Shift+Tab go from one control to the next, the arrow keys change it, the space bar presses a
+    button. A slider of ipywidgets has no name that a screen reader could say, so each stands beside a number field that
+    has one.
     """
 
     def __init__(self, data, runs, model, rule):
@@ -65,13 +68,15 @@ class ScheduleExplorer(ipywidgets.VBox):
         self._controls(rule, epochs=len(self.first.losses))
         if self.rule != rule:
             raise BadInput(f"rule is {rule}, but the controls can only show {self.rule}.")
-        self.picture = ipywidgets.Image(format="png", layout={"width": "100%", "max_width": "1100px"})
+        self.picture = ipywidgets.Image(format="png", layout={"width": "100%", "max_width": "840px"})
         self.facts = ipywidgets.HTML()  # unlike a Label, it wraps
         self.train = ipywidgets.Button(description="Train with these settings", layout={"width": "220px"})
         self.train.on_click(self._train)
+        self.reset = ipywidgets.Button(description="Back to the start values", layout={"width": "220px"})
+        self.reset.on_click(self._reset)
         self.leaderboard, self.output = ipywidgets.HTML(), ipywidgets.Output()
-        below = ipywidgets.HBox([self.train, self.facts], layout={"flex_flow": "row wrap"})
-        super().__init__([self.controls, self.picture, below, self.leaderboard, self.output])
+        buttons = ipywidgets.HBox([self.train, self.reset], layout={"flex_flow": "row wrap"})
+        super().__init__([self.controls, self.picture, self.facts, buttons, self.leaderboard, self.output])
         self.leaderboard.add_class("jp-RenderedHTMLCommon")  # JupyterLab's style of tables
         self._show()
         self._list()
@@ -79,21 +84,30 @@ class ScheduleExplorer(ipywidgets.VBox):
     def _controls(self, rule, epochs):
         if not isinstance(rule, StepE) or not isinstance(rule.schedule, schedules.Schedule):
             raise BadInput(f"rule is {rule!r}, but must be a StepE with one of the schedules of `schedules`.")
-        schedule, long = rule.schedule, {"width": "350px"}
+        schedule = rule.schedule
         check_choice("the shape of rule", schedule.shape, SHAPES)
-        self.shape = ipywidgets.Dropdown(options=SHAPES, value=schedule.shape, description="shape")
-        self.warmup = ipywidgets.IntSlider(schedule.warmup, 0, epochs, description="warm-up (epochs)")
-        self.ramp = ipywidgets.IntSlider(schedule.ramp, 0, epochs, description="ramp (epochs)")
-        self.final = ipywidgets.IntSlider(round(100 * schedule.final), 0, 95, description="final fraction (%)")
-        self.soft = ipywidgets.Checkbox(rule.soft is not None, description="soft weights", style=WIDE, layout=long)
-        self.temperature = ipywidgets.FloatLogSlider(
-            rule.soft or 0.5, min=-2, max=1, step=0.1, description="temperature (nats)", readout_format=".2f"
+        self.shape = _labelled(ipywidgets.Dropdown(options=SHAPES, value=schedule.shape), "shape")
+        self.warmup = ipywidgets.IntSlider(schedule.warmup, 0, epochs)
+        self.ramp = ipywidgets.IntSlider(schedule.ramp, 0, epochs)
+        self.final = ipywidgets.IntSlider(round(100 * schedule.final), 0, 95)
+        self.soft = _labelled(ipywidgets.Checkbox(rule.soft is not None), "soft weights")
+        known = sorted({*TEMPERATURES, rule.soft or TEMPERATURES[0]})
+        self.temperature = _labelled(
+            ipywidgets.Dropdown(options=[(f"{value:g}", value) for value in known], value=rule.soft or 0.5),
+            "temperature (nats)",
         )
-        rows = [self.shape, self.soft, self.warmup, self.temperature, self.ramp, self.final]
-        for control in rows:
-            control.style, control.layout = WIDE, long
-            control.observe(self._show, "value")
-        self.controls = ipywidgets.HBox(rows, layout={"flex_flow": "row wrap", "max_width": "720px"})
+        rows = [
+            self.shape, self.soft, _with_number(self.warmup, "warm-up (epochs)"), self.temperature,
+            _with_number(self.ramp, "ramp (epochs)"), _with_number(self.final, "final fraction (%)"),
+        ]  # fmt: skip
+        changing = self.shape, self.warmup, self.ramp, self.final, self.soft, self.temperature
+        self.start = {control: control.value for control in changing}
+        self._listen()
+        self.controls = ipywidgets.HBox(rows, layout={"flex_flow": "row wrap", "max_width": "740px"})
+
+    def _listen(self, listen=True):
+        for control in self.start:
+            (control.observe if listen else control.unobserve)(self._show, "value")
 
     @property
     def rule(self):
@@ -106,6 +120,14 @@ class ScheduleExplorer(ipywidgets.VBox):
             self.temperature.disabled = not self.soft.value
             self.drawing.update(self.rule)
             self.picture.value, self.facts.value = self.drawing.png(), describe(self.drawing.table)
+
+    def _reset(self, button):
+        """Back to the rule of the start. What was trained stays on the leaderboard."""
+        self._listen(False)  # one new picture, not six
+        for control, value in self.start.items():
+            control.value = value
+        self._listen()
+        self._show()
 
     def _train(self, button):
         with self.output:
@@ -125,6 +147,21 @@ class ScheduleExplorer(ipywidgets.VBox):
         board = self.board.sort_values("test accuracy, last epoch (%)", ascending=False, kind="stable")
         table = board.to_html(index=False, border=0, na_rep="–", float_format="{:.1f}".format)
         self.leaderboard.value = f"{newest}{table}"
+
+
+def _labelled(control, text):
+    control.description, control.style, control.layout = text, WIDE, LONG
+    return control
+
+
+def _with_number(slider, text):
+    """`slider` behind a number field for the same value, which carries the label."""
+    slider.layout, slider.readout = {"width": "140px"}, False
+    number = ipywidgets.BoundedIntText(
+        slider.value, slider.min, slider.max, description=text, style=WIDE, layout={"width": "200px"}
+    )
+    ipywidgets.jslink((slider, "value"), (number, "value"))
+    return ipywidgets.HBox([number, slider], layout=LONG)
 
 
 def _row(method, settings, history):
