@@ -276,7 +276,7 @@ def test_no_verdict_is_false(marks, name):
         ("wrong", "3.3", "0.6 is the training of the kept samples alone"),
         ("syntax", "3.2", "SyntaxError"),
         ("endless", "3.2", "still running after 100 s"),
-        ("endless_function", "3.2", "still running after 20 s (line "),
+        ("endless_function", "3.2", "Does its loop end?"),
         ("exception", "3.1", "raised TypeError"),
         ("exception", "3.1", "(line 2: epoch[0])"),
         ("exception", "3.3", "NameError: name 'costs' is not defined"),

@@ -17,8 +17,6 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
 from ..utils import BadInput, check_positive, check_whole
 from . import claims, runner
 
@@ -38,6 +36,7 @@ def mark(paths, timeout=300, jobs=1, progress=True):
     kills the kernel, the answers that do not need it are judged in another one. `timeout`: seconds for a kernel;
     `jobs`: how many submissions are marked at a time, each in a process of its own, in an empty folder.
     """
+    import pandas as pd
     from tqdm.auto import tqdm
 
     check_positive("timeout", timeout)
