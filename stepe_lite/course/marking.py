@@ -86,18 +86,25 @@ def mark(paths, timeout=300, jobs=1, progress=True):
         bar.close()
     order = {learner: at for at, learner in enumerate(learners)}
     rows.sort(key=lambda row: (order[row[0]], row[1]))
-    return pd.DataFrame(rows, columns=["learner", "exercise", "verdict", "sentence"])
+    return plain(pd.DataFrame(rows, columns=["learner", "exercise", "verdict", "sentence"]))
+
+
+def plain(marks):
+    """`marks` with what not every terminal, encoding and spreadsheet bears as it is typed: learners choose the words."""
+    from ..datasets.sheets import printable
+
+    def typed(words):
+        return printable(words.encode("utf-8", "backslashreplace").decode())
+
+    return marks.assign(learner=marks.learner.map(typed), sentence=marks.sentence.map(typed))
 
 
 def text(marks):
     """The table learner × exercise of what `mark` returns, and the sentence of each answer that is not right."""
-    from ..datasets.sheets import printable
-
-    marks = marks.assign(learner=marks.learner.map(printable), sentence=marks.sentence.map(printable))
     table = marks.pivot(index="learner", columns="exercise", values="verdict").reindex(marks.learner.unique())
     rest = marks[marks.verdict.isin(["wrong", "error"])]
     lines = [f"{row.learner} {row.exercise} {row.verdict}: {row.sentence}" for row in rest.itertuples()]
-    return "\n".join([table.fillna("").rename_axis(columns=None).to_string(), "", *lines]).strip()
+    return "\n".join([table.fillna("").rename_axis(index=None, columns=None).to_string(), *lines])
 
 
 def _begin():
