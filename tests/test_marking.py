@@ -1,7 +1,6 @@
 """Editions for a class, and marking: no submission, honest or not, gets a verdict that is false."""
 
 import ast
-import json
 import re
 import signal
 import subprocess
@@ -276,7 +275,7 @@ def test_no_verdict_is_false(marks, name):
         ("wrong", "3.3", "0.6 is the training of the kept samples alone"),
         ("syntax", "3.2", "SyntaxError"),
         ("endless", "3.2", "still running after 100 s"),
-        ("endless_function", "3.2", "Does its loop end?"),
+        ("endless_function", "3.2", "still running after"),
         ("exception", "3.1", "raised TypeError"),
         ("exception", "3.1", "(line 2: epoch[0])"),
         ("exception", "3.3", "NameError: name 'costs' is not defined"),
@@ -366,7 +365,7 @@ def test_an_answer_needs_what_binds_or_changes_its_names_and_nothing_else():
     assert needed("f = [i for i in range(n)]", "i = train()", "n = 2") == [0, 2]
 
 
-def test_of_the_course_only_two_exercises_need_more_than_imports_and_parameters():
+def test_no_exercise_of_the_course_needs_a_training():
     known = [marking._calls(marking._code(path)) for path in marking.runner.chosen_paths()]
     for path in marking.runner.chosen_paths():
         cells = marking._code(path)
@@ -375,6 +374,8 @@ def test_of_the_course_only_two_exercises_need_more_than_imports_and_parameters(
         for at, expression in answers.values():
             chosen = marking._needed(cells, at, expression)
             assert at in chosen and not any(" fit(" in cells[cell] for cell in chosen)
+            # An answer is judged at the end, too: a notebook that binds its name again would put in its own.
+            assert [cell for cell, source in enumerate(cells) if expression in marking._names(source).binds] == [at]
 
 
 def test_the_marker_reads_the_checks_of_the_course_as_they_are_called():
@@ -382,4 +383,3 @@ def test_the_marker_reads_the_checks_of_the_course_as_they_are_called():
         for check, (_, expression) in marking._calls(marking._code(path)).items():
             ast.parse(expression)
             assert hasattr(checks, check)
-    assert json.dumps(list(EXERCISES))

@@ -90,7 +90,7 @@ def mark(paths, timeout=300, jobs=1, progress=True):
 
 
 def plain(marks):
-    """`marks` with what not every terminal, encoding and spreadsheet bears as it is typed: learners choose the words."""
+    """`marks`, whose words learners chose, with what not every terminal or spreadsheet bears as it is typed."""
     from ..datasets.sheets import printable
 
     def typed(words):
@@ -232,7 +232,7 @@ def _needed(cells, at, expression):
         chosen |= more
 
 
-# --- in the process that marks one answer
+# --- in the process that marks a notebook
 
 QUIET = """\
 def _stepe_lite_quiet():  # an endless loop that prints would fill the memory of the process that listens
@@ -251,7 +251,7 @@ def _stepe_lite_take(answer):
     from stepe_lite.checks import {check} as check
     try:
         answer = answer()
-    except Exception as error:
+    except BaseException as error:
         verdict = "error", f"{{type(error).__name__}}: {{error}}"
     else:
         verdict = check.judge(answer)
@@ -294,7 +294,8 @@ def _judge_with(cells, answers, needed, timeout):
             marks[exercise] = verdict, sentence
         pending = {exercise: answer for exercise, answer in pending.items() if exercise not in marks}
         stuck = began[-1][0] if began else None  # what was running when the kernel died, or time was over
-        said = f"It was still running after {timeout:g} s." if "Timeout" in str(failed) else f"{failed}."
+        late = f"The answer, or a cell that it needs, was still running after {timeout:g} s."
+        said = late if "Timeout" in str(failed) else f"No verdict came back: {failed}."
         lost = [exercise for exercise in pending if stuck in (None, exercise) or stuck in needed[exercise]]
         for exercise in lost or list(pending):
             marks[exercise] = "error", said
