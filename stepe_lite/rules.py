@@ -13,6 +13,7 @@ How samples are ranked, ties and NaN included, is said in `ranking`. Two optiona
 """
 
 import hashlib
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -247,7 +248,7 @@ def check_schedule(schedule):
 def check_keeps_some(rule, n, epochs, what):
     """Raise ValueError if `rule` would exclude all of `n` `what` in one of its `epochs`, as far as its fields tell.
 
-    A schedule does as well as a rule.
+    Warn if its schedule is not over by then. A schedule does as well as a rule.
     """
     schedule = getattr(rule, "schedule", rule if isinstance(rule, Schedule) else None)
     values = {"fraction": getattr(rule, "fraction", 0), "final": getattr(schedule, "final", 0)}
@@ -256,6 +257,12 @@ def check_keeps_some(rule, n, epochs, what):
     for name, value in values.items():
         if round(check_fraction(name, value) * n) >= n:
             raise BadInput(f"{name} is {value}, which would exclude all {n} {what}; choose a smaller one.")
+    if isinstance(schedule, Schedule) and 0 < epochs <= schedule.warmup + schedule.ramp:
+        warnings.warn(
+            f"{schedule} reaches its final fraction after {schedule.warmup + schedule.ramp} epochs, but the training "
+            f"has {epochs}: choose a shorter warm-up or ramp.",
+            stacklevel=3,
+        )
 
 
 def _digest(tensor):
