@@ -8,8 +8,9 @@ Every method in this package that selects samples is a *rule*, a pure function `
 - `weights`: float32 tensor (n,) in [0, 1]; 0 excludes a sample from that epoch's gradient updates.
 
 Rules keep no state, so the same rule can be trained with, replayed on recorded losses and tested without training.
-How samples are ranked, ties and NaN included, is said in `ranking`. Two optional attributes are read by `fit`:
-`for_labels(labels)` gives the rule that also knows the labels, `restart_epoch` asks for fresh weights at that epoch.
+How samples are ranked, ties and NaN included, is said in `ranking`. Optional attributes are read by `fit`:
+`for_labels(labels)` gives the rule that also knows the labels, `restart_epoch` asks for fresh weights at that epoch. If
+a rule has a `schedule` or a `fraction`, `fit` takes these for what it excludes, in [0, 1), and checks that some are left.
 """
 
 import hashlib
@@ -236,7 +237,7 @@ def _everything(losses):
 
 
 def check_schedule(schedule):
-    """Raise ValueError unless `schedule` is a function of the epoch with values in [0, 1)."""
+    """Raise ValueError unless `schedule` is a function of the epoch with a value in [0, 1) at epoch 0."""
     try:
         check_fraction("schedule(0)", schedule(0))
     except TypeError:
@@ -258,11 +259,8 @@ def check_keeps_some(rule, n, epochs, what):
         if round(check_fraction(name, value) * n) >= n:
             raise BadInput(f"{name} is {value}, which would exclude all {n} {what}; choose a smaller one.")
     if isinstance(schedule, Schedule) and 0 < epochs <= schedule.warmup + schedule.ramp:
-        warnings.warn(
-            f"{schedule} reaches its final fraction after {schedule.warmup + schedule.ramp} epochs, but the training "
-            f"has {epochs}: choose a shorter warm-up or ramp.",
-            stacklevel=3,
-        )
+        what = "excludes nobody" if epochs <= schedule.warmup else "does not reach its final fraction"
+        warnings.warn(f"{schedule} {what} in {epochs} epochs: choose a shorter warm-up or ramp.", stacklevel=3)
 
 
 def _digest(tensor):
