@@ -9,8 +9,8 @@ Every method in this package that selects samples is a *rule*, a pure function `
 
 Rules keep no state, so the same rule can be trained with, replayed on recorded losses and tested without training.
 How samples are ranked, ties and NaN included, is said in `ranking`. Optional attributes are read by `fit`:
-`for_labels(labels)` gives the rule that also knows the labels, `restart_epoch` asks for fresh weights at that epoch. If
-a rule has a `schedule` or a `fraction`, `fit` takes these for what it excludes, in [0, 1), and checks that some are left.
+`for_labels(labels)` gives the rule that also knows the labels, `restart_epoch` asks for fresh weights at that epoch.
+A `schedule` or a `fraction` is taken for what the rule excludes, in [0, 1), and it is checked that some samples stay.
 """
 
 import hashlib

@@ -6,6 +6,6 @@ from .tables import collect, compare, gain, logs, paired_difference, percent, sa
 
 __all__ = [
     "MAIN", "METHODS", "PAPER", "PRESETS", "RECIPES", "Run", "RunFailed", "collect", "compare", "failures", "gain",
-    "grid_run", "logs", "make", "methods", "paired_difference", "percent", "provenance", "result", "runs_of", "save", "summary",
-    "table", "text",
+    "grid_run", "logs", "make", "methods", "paired_difference", "percent", "provenance", "result", "runs_of", "save",
+    "summary", "table", "text",
 ]  # fmt: skip
