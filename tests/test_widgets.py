@@ -1,6 +1,7 @@
 """The schedule explorer without a browser: setting a value in code fires the callbacks, as a learner's hand would."""
 
 import ipywidgets
+import nbformat
 import pandas as pd
 import pytest
 import torch
@@ -10,9 +11,11 @@ from matplotlib import pyplot
 
 from stepe_lite import Everything, StepE, fit, losses, noise, plots, schedules
 from stepe_lite.analysis import outcome, precision_recall, replay
+from stepe_lite.course import pages
 from stepe_lite.plots.style import colour_of
 from stepe_lite.widgets import explorer
 from stepe_lite.widgets.explorer import Question, ScheduleExplorer
+from stepe_lite.widgets.prediction import Prediction
 
 EPOCHS = 8
 START = StepE(schedules.linear(warmup=2, ramp=3, final=0.4))
@@ -227,6 +230,36 @@ def test_a_run_with_another_loss_is_refused(data):
     other = fit(data, "mlp", Everything(), epochs=1, loss=losses.GeneralizedCrossEntropy(), progress=False)
     with pytest.raises(ValueError, match="the loss of this history is 'GeneralizedCrossEntropy"):
         ScheduleExplorer(data, {"standard": other}, "mlp", START)
+
+
+# --- predictions
+
+
+@pytest.mark.parametrize(
+    ("guess", "line"),
+    [
+        ("10", "You guessed 10 %; it is 37.9 %."),
+        (" 10 % ", "You guessed 10 %; it is 37.9 %."),
+        ("10%", "You guessed 10 %; it is 37.9 %."),
+        ("a third?", "You guessed a third? %; it is 37.9 %."),
+        ("", "It is 37.9 %. (No guess.)"),
+    ],
+)
+def test_a_guess_stands_beside_what_was_measured(capsys, guess, line):
+    prediction = Prediction("how many come back", unit="%")
+    assert prediction.field.description == "how many come back (%)"
+    prediction.field.value = guess
+    prediction.compare(torch.tensor(37.931))
+    assert capsys.readouterr().out == f"{line}\n"
+
+
+def test_on_a_page_without_a_kernel_a_prediction_is_a_field_too():
+    data = Prediction("AUC < 1")._repr_mimebundle_()
+    output = nbformat.v4.new_output("display_data", data)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=[output])])
+    ((shown,),) = [cell.outputs for cell in pages.without_widgets(notebook).cells]
+    assert "AUC &lt; 1" in shown.data["text/html"] and "<input" in shown.data["text/html"]
+    assert pages.WIDGET in data and pages.WIDGET not in shown.data
 
 
 # --- the questions

@@ -13,25 +13,19 @@ class Prediction(ipywidgets.HBox):
 
     def __init__(self, question, unit=""):
         self.unit = f" {unit}" if unit else ""
-        self.field = ipywidgets.Text(
-            placeholder="your guess", continuous_update=False, layout={"width": "110px"}, description_allow_html=False
-        )
         self.question = f"{question}{f' ({unit})' if unit else ''}"
-        self.field.description, self.field.style = self.question, {"description_width": "initial"}
-        self.field.layout.width = "auto"
+        self.field = ipywidgets.Text(
+            description=self.question, placeholder="your guess", continuous_update=False,
+            style={"description_width": "initial"}, layout={"width": "auto"},
+        )  # fmt: skip
         super().__init__([self.field], layout={"max_width": "100%"})
 
     def compare(self, value):
         """Print what was measured, and the guess if there is one."""
-        guess = self.field.value.strip().removesuffix("%").strip()
+        guess = self.field.value.strip().removesuffix(self.unit.strip()).strip()
         measured = f"{float(value):.3g}{self.unit}"
         print(f"You guessed {guess}{self.unit}; it is {measured}." if guess else f"It is {measured}. (No guess.)")
 
     def _repr_mimebundle_(self, **kwargs):
-        data = super()._repr_mimebundle_(**kwargs)
-        if not isinstance(data, dict):
-            return data
-        # for a page without a kernel
-        return data | {
-            "text/html": f"<label>{escape(self.question)}: <input size='8' placeholder='your guess'></label>"
-        }
+        html = f"<label>{escape(self.question)}: <input size='8' placeholder='your guess'></label>"
+        return super()._repr_mimebundle_(**kwargs) | {"text/html": html}  # for a page without a kernel
