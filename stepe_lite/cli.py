@@ -89,6 +89,48 @@ def run(notebooks, parameters, out, html, save):
         sys.exit(1)
 
 
+@main.command()
+@click.argument("folder", metavar="DIR")
+@click.argument("notebooks", nargs=-1)
+@click.option("--solutions", is_flag=True, help="The teacher's edition: every exercise filled in.")
+def handout(folder, notebooks, solutions):
+    """Write the notebooks for a class to the new folder DIR: without outputs and without solutions.
+
+    NOTEBOOKS are paths, names or numbers ("03"); without any, the whole course.
+    """
+    from . import course
+
+    for path in course.handout(folder, notebooks, solutions):
+        click.echo(path)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option("--csv", "out", help="Also write the verdicts and sentences to this .csv, a row for each exercise.")
+@click.option("--timeout", type=float, default=300, show_default=True, help="Seconds for an answer.")
+@click.option("--jobs", type=int, default=1, show_default=True, help="Answers judged at a time.")
+def mark(files, out, timeout, jobs):
+    """Mark submitted notebooks: a table learner by exercise of right, wrong, untouched and error.
+
+    THIS RUNS THE CODE IN FILES, with your rights on this machine: mark only what you would run yourself, or mark in a
+    container. Each answer is judged in a process of its own, in an empty folder, by the checks of this installation;
+    whatever a notebook prints or redefines changes no verdict.
+    """
+    from . import course
+    from .course import marking
+    from .utils import check_folder, expand, written_beside
+
+    if out is not None:
+        out = expand("--csv", out)
+        check_folder("--csv", out.parent)
+    click.echo(f"Running other people's code, with your rights: {len(files)} notebooks.", err=True)
+    marks = course.mark(files, timeout, jobs, progress=sys.stderr.isatty())
+    click.echo(marking.text(marks))
+    if out is not None:
+        with written_beside(out) as partial:
+            marks.to_csv(partial, index=False)
+
+
 @main.command(cls=_Listing)
 @click.argument("data", default="digits")
 @click.option("--root", help="Folder with the data files.")
@@ -219,6 +261,10 @@ def table(preset, out, jobs, root, show, save):
         for path in paths:
             click.echo(f"{path.stem}, recorded by: stepe-lite table --preset {path.stem}\n")
             click.echo(experiments.text(experiments.collect(path), path.stem) + "\n")
+        if preset is None:
+            from .experiments import ramp
+
+            click.echo(f"ramp, recorded by: stepe-lite ramp\n\n{ramp.text(ramp.read(results / 'ramp.csv'))}")
         return
     out, failed = expand("--show" if show else "--out", show or out or f"runs/{preset}"), {}
     if show is None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import re
 import weakref
 from dataclasses import dataclass, fields, is_dataclass
@@ -11,6 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from . import analysis
+from .learner import Images
 from .utils import BadInput, check_folder, expand, written_beside
 
 COLUMNS = (
@@ -74,6 +77,37 @@ class History:
         except Exception as error:  # a damaged zip file raises half a dozen unrelated types
             raise BadInput(f"path is {str(path)!r}, which is not a whole file written by History.save.") from error
         return cls(losses, weights, log, config)
+
+
+class Measure:
+    """The second half of an epoch's row: what the network does on the test set, and whom the weights exclude."""
+
+    def __init__(self, data, validation, learner):
+        device, like = learner.device, learner.images
+        self.learner = learner
+        self.test = Images(data.test_images, device, like), data.test_labels.to(device)
+        self.validation = validation and (Images(validation.images, device, like), validation.labels.to(device))
+        self.mislabeled = None if data.clean_labels is None else data.is_mislabeled.to(device)
+
+    def __call__(self, weights):
+        excluded = weights < 0.5
+        precision, recall = analysis.precision_recall(excluded, self.mislabeled)
+        return {
+            "test_accuracy": self.learner.accuracy(*self.test),
+            "validation_accuracy": self.learner.accuracy(*self.validation) if self.validation else math.nan,
+            "excluded_fraction": excluded.float().mean().item(),
+            "precision": precision,
+            "recall": recall,
+        }
+
+
+def describe(data, model, learner, rule):
+    """The config of a History: everything that determines the run, as plain values."""
+    return {
+        "data": data.name, "n": len(data), "data_digest": data_digest(data), "rule": rule,
+        "model": model if isinstance(model, str) else type(learner.net).__name__,
+        "network_digest": network_digest(learner.net), **learner.settings.as_config(), "torch": str(torch.__version__),
+    }  # fmt: skip
 
 
 def data_digest(dataset):

@@ -9,12 +9,12 @@ import pandas as pd
 import torch
 
 from .analysis import logits
-from .history import COLUMNS, History
-from .learner import Learner, Settings, isolated
+from .history import COLUMNS, History, Measure, describe
+from .learner import Learner, Settings, check_data, isolated, seed_torch, takes_settings
 from .ranking import exclude_highest
-from .rules import Everything, StepE, as_losses, check_schedule
+from .rules import Everything, StepE, as_losses, check_keeps_some, check_schedule
 from .schedules import linear
-from .training import Measure, check_arguments, check_keeps_some, describe, fit, takes_settings
+from .training import fit
 from .utils import BadInput, check_whole, seed_for
 
 
@@ -104,7 +104,7 @@ def co_teaching(data, model, schedule, *, progress=True, **settings):
     if settings.steps is not None or settings.average is not None:
         raise BadInput("steps and average are not there for co-teaching: pass epochs.")
     check_schedule(schedule)
-    check_arguments(data)
+    check_data(data)
     first, second = Learner(data, model, settings), Learner(data, model, settings, purpose="second model")
     settings, n = first.settings, len(data)
     parts = -(-n // settings.batch_size)
@@ -114,14 +114,14 @@ def co_teaching(data, model, schedule, *, progress=True, **settings):
     latest = torch.full((n,), torch.nan, device=first.device)
     with isolated(first.device, settings.threads):
         for epoch in tqdm(range(settings.epochs), unit="epoch", disable=not progress, leave=False):
-            torch.manual_seed(seed_for("epoch", settings.seed, epoch))
+            seed_torch(first.device, seed_for("epoch", settings.seed, epoch))
             started, fraction, total, kept = time.perf_counter(), schedule(epoch), 0, torch.zeros_like(latest)
             for step, index in enumerate(torch.randperm(n).to(first.device).tensor_split(parts)):
                 mine, theirs = first.losses(index), second.losses(index)
                 for_them, for_me = (exclude_highest(each.detach(), fraction) for each in (mine, theirs))
                 done = (epoch + step / parts) / settings.epochs
-                first.descend(mine[for_me > 0].mean(), done)
-                second.descend(theirs[for_them > 0].mean(), done)
+                first.descend(mine, for_me / for_me.sum(), done)
+                second.descend(theirs, for_them / for_them.sum(), done)
                 latest[index], kept[index] = mine.detach(), for_me
                 total += mine.detach()[for_me > 0].sum()
             trained = int(kept.sum())

@@ -13,6 +13,7 @@ How samples are ranked, ties and NaN included, is said in `ranking`. Two optiona
 """
 
 import hashlib
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -242,6 +243,26 @@ def check_schedule(schedule):
         raise BadInput(
             f"schedule is {schedule!r}, but must be a schedule such as schedules.linear(5, 15, 0.4)."
         ) from None
+
+
+def check_keeps_some(rule, n, epochs, what):
+    """Raise ValueError if `rule` would exclude all of `n` `what` in one of its `epochs`, as far as its fields tell.
+
+    Warn if its schedule is not over by then. A schedule does as well as a rule.
+    """
+    schedule = getattr(rule, "schedule", rule if isinstance(rule, Schedule) else None)
+    values = {"fraction": getattr(rule, "fraction", 0), "final": getattr(schedule, "final", 0)}
+    if callable(schedule):
+        values |= {f"schedule({epoch})": schedule(epoch) for epoch in range(min(epochs, 10_000))}
+    for name, value in values.items():
+        if round(check_fraction(name, value) * n) >= n:
+            raise BadInput(f"{name} is {value}, which would exclude all {n} {what}; choose a smaller one.")
+    if isinstance(schedule, Schedule) and 0 < epochs <= schedule.warmup + schedule.ramp:
+        warnings.warn(
+            f"{schedule} reaches its final fraction after {schedule.warmup + schedule.ramp} epochs, but the training "
+            f"has {epochs}: choose a shorter warm-up or ramp.",
+            stacklevel=3,
+        )
 
 
 def _digest(tensor):

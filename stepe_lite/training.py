@@ -1,19 +1,16 @@
 """The one training loop. Every method that selects samples is a rule in it, so a comparison changes one thing only."""
 
-import inspect
 import math
 import time
 
 import pandas as pd
 import torch
 
-from . import analysis
-from .datasets import Dataset
-from .history import COLUMNS, Checkpoint, History, data_digest, network_digest, printed
-from .learner import Images, Learner, Settings, find_device, isolated
+from .history import COLUMNS, Checkpoint, History, Measure, data_digest, describe, printed
+from .learner import Learner, Settings, check_data, find_device, isolated, seed_torch, takes_settings
 from .ledger import Ledger
-from .schedules import Schedule
-from .utils import BadInput, check_fraction, seed_for
+from .rules import check_keeps_some
+from .utils import seed_for
 
 __all__ = ["History", "Settings", "TrainingDiverged", "fit"]
 
@@ -24,13 +21,6 @@ class TrainingDiverged(RuntimeError):
     def __init__(self, message, history):
         super().__init__(message)
         self.history = history
-
-
-def takes_settings(function):
-    """Let `function(…, **settings)` show the fields of `Settings` as its arguments, in help and on the Tab key."""
-    own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    function.__signature__ = inspect.Signature([*own, *inspect.signature(Settings).parameters.values()])
-    return function
 
 
 @takes_settings
@@ -55,7 +45,7 @@ def fit(data, model, rule, *, validation=None, checkpoint=None, progress=True, *
     from tqdm.auto import tqdm
 
     settings = Settings(**settings)
-    check_arguments(data, validation)
+    check_data(data, validation)
     # Nobody knows yet how many epochs so many steps are.
     check_keeps_some(rule, len(data), 0 if settings.steps else settings.epochs or 60, "samples")
     rule = rule.for_labels(data.labels) if hasattr(rule, "for_labels") and not isinstance(rule, type) else rule
@@ -82,7 +72,7 @@ def fit(data, model, rule, *, validation=None, checkpoint=None, progress=True, *
         while done < length:
             epoch, started = len(log), time.perf_counter()
             # Each epoch has its own seed, so that a resumed run needs no saved generator.
-            torch.manual_seed(seed_for("epoch", settings.seed, epoch))
+            seed_torch(learner.device, seed_for("epoch", settings.seed, epoch))
             if epoch == getattr(rule, "restart_epoch", None):
                 learner.restart(done / length)
             row = train_epoch(learner, ledger, done, length)
@@ -113,64 +103,10 @@ def train_epoch(learner, ledger, done, length):
     an_epoch = len(batches)
     if by_steps:
         batches = batches[: length - done]
-    total, samples = 0, 0
-    for step, index in enumerate(batches):
-        share = (done + (step if by_steps else step / an_epoch)) / length
-        loss = learner.step(index, ledger.weights[index], share)
-        ledger.record(index, loss)
-        total, samples = total + loss.sum(), samples + len(index)
-    return {"train_loss": total.item() / samples, "backward_samples": samples, "steps": len(batches)}
-
-
-class Measure:
-    """The second half of an epoch's row: what the network does on the test set, and whom the weights exclude."""
-
-    def __init__(self, data, validation, learner):
-        device, like = learner.device, learner.images
-        self.learner = learner
-        self.test = Images(data.test_images, device, like), data.test_labels.to(device)
-        self.validation = validation and (Images(validation.images, device, like), validation.labels.to(device))
-        self.mislabeled = None if data.clean_labels is None else data.is_mislabeled.to(device)
-
-    def __call__(self, weights):
-        excluded = weights < 0.5
-        precision, recall = analysis.precision_recall(excluded, self.mislabeled)
-        return {
-            "test_accuracy": self.learner.accuracy(*self.test),
-            "validation_accuracy": self.learner.accuracy(*self.validation) if self.validation else math.nan,
-            "excluded_fraction": excluded.float().mean().item(),
-            "precision": precision,
-            "recall": recall,
-        }
-
-
-def describe(data, model, learner, rule):
-    """The config of a History: everything that determines the run, as plain values."""
-    return {
-        "data": data.name, "n": len(data), "data_digest": data_digest(data), "rule": rule,
-        "model": model if isinstance(model, str) else type(learner.net).__name__,
-        "network_digest": network_digest(learner.net), **learner.settings.as_config(), "torch": str(torch.__version__),
-    }  # fmt: skip
-
-
-def check_arguments(data, validation=None):
-    """Raise ValueError unless `data` is a Dataset, and `validation` None or one with images of the same shape."""
-    for name, given in (("data", data), ("validation", validation)):
-        if not isinstance(given, Dataset) and (name == "data" or given is not None):
-            raise BadInput(f"{name} is {given!r}, but must be a Dataset, such as load('digits').")
-    if validation is not None and validation.images.shape[1:] != data.images.shape[1:]:
-        raise BadInput(f"validation holds images {tuple(validation.images.shape[1:])}, but data another shape.")
-
-
-def check_keeps_some(rule, n, epochs, what):
-    """Raise ValueError if `rule` would exclude all of `n` `what` in one of its `epochs`, as far as its fields tell.
-
-    A schedule does as well as a rule.
-    """
-    schedule = getattr(rule, "schedule", rule if isinstance(rule, Schedule) else None)
-    values = {"fraction": getattr(rule, "fraction", 0), "final": getattr(schedule, "final", 0)}
-    if callable(schedule):
-        values |= {f"schedule({epoch})": schedule(epoch) for epoch in range(min(epochs, 10_000))}
-    for name, value in values.items():
-        if round(check_fraction(name, value) * n) >= n:
-            raise BadInput(f"{name} is {value}, which would exclude all {n} {what}; choose a smaller one.")
+    losses = [
+        learner.step(index, ledger.weights[index], (done + (step if by_steps else step / an_epoch)) / length)
+        for step, index in enumerate(batches)
+    ]
+    index, losses = torch.cat(batches), torch.cat(losses)
+    ledger.record(index, losses)
+    return {"train_loss": losses.mean().item(), "backward_samples": len(index), "steps": len(batches)}

@@ -241,6 +241,7 @@ def test_table_show_prints_what_the_course_has_recorded():
     assert result.exit_code == 0 and recorded
     assert sorted(re.findall(r"^(\S+), recorded by: stepe-lite table --preset \1$", result.output, re.M)) == recorded
     assert "gain [95 %]" in result.output and "Step-E" in result.output
+    assert "ramp, recorded by: stepe-lite ramp\n" in result.output and "uneven classes, 40 ± 30 %" in result.output
 
 
 def test_table_show_prints_one_table(tmp_path):

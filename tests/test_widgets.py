@@ -232,36 +232,6 @@ def test_a_run_with_another_loss_is_refused(data):
         ScheduleExplorer(data, {"standard": other}, "mlp", START)
 
 
-# --- predictions
-
-
-@pytest.mark.parametrize(
-    ("guess", "line"),
-    [
-        ("10", "You guessed 10 %; it is 37.9 %."),
-        (" 10 % ", "You guessed 10 %; it is 37.9 %."),
-        ("10%", "You guessed 10 %; it is 37.9 %."),
-        ("a third?", "You guessed a third? %; it is 37.9 %."),
-        ("", "It is 37.9 %. (No guess.)"),
-    ],
-)
-def test_a_guess_stands_beside_what_was_measured(capsys, guess, line):
-    prediction = Prediction("how many come back", unit="%")
-    assert prediction.field.description == "how many come back (%)"
-    prediction.field.value = guess
-    prediction.compare(torch.tensor(37.931))
-    assert capsys.readouterr().out == f"{line}\n"
-
-
-def test_on_a_page_without_a_kernel_a_prediction_is_a_field_too():
-    data = Prediction("AUC < 1")._repr_mimebundle_()
-    output = nbformat.v4.new_output("display_data", data)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=[output])])
-    ((shown,),) = [cell.outputs for cell in pages.without_widgets(notebook).cells]
-    assert "AUC &lt; 1" in shown.data["text/html"] and "<input" in shown.data["text/html"]
-    assert pages.WIDGET in data and pages.WIDGET not in shown.data
-
-
 # --- the questions
 
 
@@ -323,3 +293,29 @@ def test_the_button_is_locked_while_it_trains_and_comes_back_after_an_error(widg
     assert "out of luck" in caplog.text  # with a kernel, the Output below the leaderboard shows it
     assert not widget.train.disabled and widget.train.description == "Train with these settings"
     assert list(widget.board.method) == ["standard"]
+
+
+# --- predictions
+
+
+def said(capsys, prediction, value):
+    prediction.compare(value)
+    return capsys.readouterr().out.strip()
+
+
+def test_a_guess_stands_beside_the_result(capsys):
+    prediction = Prediction("How many of 100?", unit="%")
+    assert said(capsys, prediction, 77.44) == "Measured: 77.4 %. You wrote no guess down."
+    for typed in ("90", " 90 % ", "90,0"):
+        prediction.field.value = typed
+        assert said(capsys, prediction, 77.44) == "Your guess: 90 %. Measured: 77.4 %. Off by 12.6."
+    prediction.field.value = "many"
+    assert said(capsys, prediction, 77.44) == "Measured: 77.4 %. 'many' is no number."
+
+
+def test_a_page_keeps_the_question_and_a_field_for_the_guess():
+    output = nbformat.v4.new_output("display_data", Prediction("a < b?", unit="points")._repr_mimebundle_())
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("guess", outputs=[output])])
+    (cell,) = pages.without_widgets(notebook).cells
+    assert "a &lt; b?" in cell.outputs[0].data["text/html"] and "<input" in cell.outputs[0].data["text/html"]
+    assert not any("widget" in name for name in cell.outputs[0].data)

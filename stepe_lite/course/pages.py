@@ -11,7 +11,7 @@ INSTEAD = "(interactive: run the notebook to use it)"
 
 
 def without_widgets(notebook):
-    """A copy of `notebook` with words in place of its widgets, or with their HTML where they have some.
+    """A copy of `notebook` with words, or the widget's own HTML, in place of its widgets.
 
     Without a kernel a widget is an empty box, or Python's name of it. What it shows stands beside it as a picture.
     """
@@ -20,8 +20,8 @@ def without_widgets(notebook):
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if WIDGET in output.get("data", {}):
-                html = {"text/html": output.data["text/html"]} if "text/html" in output.data else {}
-                output.data = {"text/plain": INSTEAD} | html
+                form = {name: text for name, text in output.data.items() if name == "text/html"}
+                output.data = {"text/plain": INSTEAD} | form
     return notebook
 
 

@@ -12,6 +12,11 @@ from pathlib import Path
 from ..utils import BadInput, check_choice, check_folder, written_beside
 from . import claims, pages
 
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}  # of a notebook that was not executed yet
+
 
 def folder():
     """The folder of the course's notebooks: in the repository, or beside the installed package."""
@@ -31,6 +36,26 @@ def find(name):
         if str(name) in (path.name, path.stem, path.stem[:2], path.stem[:2].lstrip("0")):
             return path
     check_choice("notebook", str(name), [path.stem for path in course])
+
+
+def chosen_paths(notebooks=()):
+    """The paths of `notebooks`, a name as for `find` or several; none = the whole course. Their file names differ."""
+    notebooks = [notebooks] if isinstance(notebooks, str | os.PathLike) else notebooks
+    paths = [find(name) for name in notebooks] or sorted(folder().glob("[0-9]*.ipynb"))
+    twice = {path.name for path in paths if [other.name for other in paths].count(path.name) > 1}
+    if twice:
+        raise BadInput(f"notebooks has {sorted(twice)} more than once: their copies would have one name.")
+    return paths
+
+
+def read(path):
+    """The notebook at `path`; BadInput if it cannot be read as one."""
+    import nbformat
+
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as error:  # nbformat raises several unrelated types
+        raise BadInput(f"notebook is {str(path)!r}, which cannot be read as one: {error}.") from error
 
 
 def digest(notebook):
@@ -54,11 +79,7 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
     """
 
     parameters = dict(parameters or {})
-    notebooks = [notebooks] if isinstance(notebooks, str | os.PathLike) else notebooks
-    paths = [find(name) for name in notebooks] or sorted(folder().glob("[0-9]*.ipynb"))
-    twice = {path.name for path in paths if [other.name for other in paths].count(path.name) > 1}
-    if twice:
-        raise BadInput(f"notebooks has {sorted(twice)} more than once: their executed copies would have one name.")
+    paths = chosen_paths(notebooks)
     if save and parameters:
         raise BadInput(
             f"save is set together with parameters {parameters}, but saved outputs belong to the notebook's own."
@@ -113,14 +134,14 @@ def _execute(path, out, parameters, progress):
     started = time.perf_counter()
     try:
         with written_beside(out / path.name) as partial:
-            error = _papermill(path, partial, parameters, out, progress)
+            error = by_papermill(path, partial, parameters, out, progress)
             executed = nbformat.read(partial, as_version=4)
     finally:
         os.environ.pop(claims.VARIABLE) if before is None else os.environ.update({claims.VARIABLE: before})
     seconds = time.perf_counter() - started
     stated = [
         output.metadata["stepe_lite_claim"]
-        for _, output in _outputs(executed)
+        for _, output in outputs_of(executed)
         if "stepe_lite_claim" in output.get("metadata", {})
     ]
     error = error or _broken_claim(executed) or _widget_error(executed)
@@ -128,8 +149,11 @@ def _execute(path, out, parameters, progress):
     return entry, executed
 
 
-def _papermill(path, partial, parameters, out, progress):
-    """Execute the notebook at `path` into the file `partial`; return what went wrong, or None."""
+def by_papermill(path, partial, parameters, out, progress, **settings):
+    """Execute the notebook at `path` into the file `partial`; return what went wrong, or None.
+
+    `settings`: more traits of nbclient.NotebookClient.
+    """
     import nbformat
     import papermill
 
@@ -138,7 +162,7 @@ def _papermill(path, partial, parameters, out, progress):
             _unformatted(path), _unformatted(partial), parameters,
             kernel_name="python3", cwd=str(out), log_output=False,
             extra_arguments=["--log-level=40"],  # silence ipykernel's warning that local kernels use TCP
-            progress_bar={"desc": path.stem, "leave": False} if progress else False,
+            progress_bar={"desc": path.stem, "leave": False} if progress else False, **settings,
         )  # fmt: skip
     except papermill.PapermillExecutionError as failure:
         injected = _injected(nbformat.read(partial, as_version=4).cells[: failure.cell_index])
@@ -157,7 +181,7 @@ def _unformatted(path):
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def _outputs(notebook):
+def outputs_of(notebook):
     """(cell number from 1, output) for every output of every cell. Cells count as in the notebook that was given."""
     return [
         (at - _injected(notebook.cells[:at]), output)
@@ -172,7 +196,7 @@ def _injected(cells):
 
 
 def _broken_claim(notebook):
-    for at, output in _outputs(notebook):
+    for at, output in outputs_of(notebook):
         record = output.get("metadata", {}).get("stepe_lite_claim")
         if record and not record["holds"]:
             return f"cell {at}: claim broken: {output.data['text/plain']}"
@@ -205,11 +229,7 @@ def _save(path, executed):
             check_folder("figures", path.parent / "figures")
             with written_beside(path.parent / "figures" / f"{path.stem}.png") as partial:
                 partial.write_bytes(base64.b64decode(png))
-    notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-        "stepe_lite": {"outputs_belong_to": digest(notebook)},
-    }
+    notebook.metadata = METADATA | {"stepe_lite": {"outputs_belong_to": digest(notebook)}}
     with written_beside(path) as partial:
         nbformat.write(notebook, partial)
 

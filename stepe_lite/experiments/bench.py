@@ -270,18 +270,17 @@ def _confident_learning(epochs, seeds):
     for seed in seeds:
         noisy = clean.with_noise(noise.symmetric(0.4), seed)
         data = without_test(noisy)  # neither side pays for tests at every epoch
-
-        def trained(rule, began, **settings):
-            history = fit(data, "mlp", rule, seed=seed, epochs=epochs, **HERE, **settings)  # noqa: B023  called here
-            return _accuracy(history, noisy), process_time() - began  # noqa: B023
-
+        common = {"seed": seed, "epochs": epochs, **HERE}
         began = process_time()
-        issues = confident_learning(data, "mlp", seed=seed, epochs=epochs, **HERE).issues
-        theirs.append(trained(KeepOnly(~issues), began))
+        issues = confident_learning(data, "mlp", **common).issues
+        history = fit(data, "mlp", KeepOnly(~issues), **common)
+        theirs.append((_accuracy(history, noisy), process_time() - began))
         for every in EVERY:
             # The course's warm-up and ramp: 5 and 15 of 60 epochs.
             rule = StepE(schedules.linear(epochs // 12, epochs // 4, final=0.4))
-            ours[every].append(trained(rule, process_time(), rescore_every=every))
+            began = process_time()
+            history = fit(data, "mlp", rule, rescore_every=every, **common)
+            ours[every].append((_accuracy(history, noisy), process_time() - began))
     yield row("two stages, accuracy", setting, "%", [accuracy for accuracy, _ in theirs])
     for every, runs in ours.items():
         told = f"{setting}, {EVERY[every]}"

@@ -110,6 +110,26 @@ def accuracies(runs, column="accuracy_last", ax=None, label="test accuracy at th
     return ax
 
 
+def lengths(runs, stopped=None, ax=None, label="test accuracy at the last epoch (%)"):
+    """Accuracy against the length of training: a dot a run, a line a method through the means.
+
+    `runs` as from `experiments.compare`, with a column `epochs`; `stopped` : runs that were stopped early, each a
+    diamond where it stopped.
+    """
+    ax = new_axes(ax, (6, 3.8))
+    for method, those in runs.groupby("method"):
+        style = {"color": colour_of(method), "marker": "o" if method == "Step-E" else "s"}
+        ax.plot(those.epochs, 100 * those.accuracy_last, linestyle="", markersize=4, alpha=0.45, **style)
+        means = 100 * those.groupby("epochs").accuracy_last.mean()
+        ax.plot(means.index, means, label=method, **style)
+    if stopped is not None:
+        at, reached = stopped.epoch_early_stopped, 100 * stopped.accuracy_early_stopped
+        ax.plot(at, reached, "D", color=colour_of("standard"), fillstyle="none", markersize=7, label="stopped early")
+    ax.set(xlabel="epochs trained", ylabel=label)
+    ax.legend(fontsize=8, loc="lower left")
+    return ax
+
+
 def spread(values, label="test accuracy at the last epoch (%)", ax=None):
     """One row a method, one dot a run: `values` is a dict name -> list of shares, drawn in %."""
     ax = new_axes(ax, (6, 0.4 * len(values) + 0.9))

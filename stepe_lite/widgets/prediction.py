@@ -1,31 +1,45 @@
-"""A prediction, written down before the result is seen."""
+"""A guess that is written down before the result is known, and shown beside it afterwards."""
 
-from html import escape
+import html
 
 import ipywidgets
 
 
-class Prediction(ipywidgets.HBox):
-    """A field for a guess. `compare(value)`, after the run, sets the guess beside what was measured.
+class Prediction(ipywidgets.VBox):
+    """A question with a field for the reader's guess, a number; `compare(value)` shows the two side by side.
 
-    question : what is to be guessed; unit : of the number, such as "%" or "points", or "" for a bare number
+    `question` : text, also the field's label for screen readers; `unit` : what guess and result are counted in.
     """
 
-    def __init__(self, question, unit=""):
-        self.unit = f" {unit}" if unit else ""
-        self.question = f"{question}{f' ({unit})' if unit else ''}"
+    def __init__(self, question, unit="%"):
+        self.question, self.unit = question, unit
+        # A description is the label that screen readers read out; a whole question would be cut short there.
         self.field = ipywidgets.Text(
-            description=self.question, placeholder="your guess", continuous_update=False,
-            style={"description_width": "initial"}, layout={"width": "auto"},
-        )  # fmt: skip
-        super().__init__([self.field], layout={"max_width": "100%"})
+            description=f"your guess ({unit})", style={"description_width": "initial"}, layout={"width": "220px"}
+        )
+        super().__init__([ipywidgets.HTML(html.escape(question)), self.field])
 
-    def compare(self, value):
-        """Print what was measured, and the guess if there is one."""
-        guess = self.field.value.strip().removesuffix(self.unit.strip()).strip()
-        measured = f"{float(value):.3g}{self.unit}"
-        print(f"You guessed {guess}{self.unit}; it is {measured}." if guess else f"It is {measured}. (No guess.)")
+    @property
+    def guess(self):
+        """The number in the field, None while there is none."""
+        try:
+            return float(self.field.value.strip().removesuffix(self.unit).replace(",", "."))
+        except ValueError:
+            return None
 
-    def _repr_mimebundle_(self, **kwargs):
-        html = f"<label>{escape(self.question)}: <input size='8' placeholder='your guess'></label>"
-        return super()._repr_mimebundle_(**kwargs) | {"text/html": html}  # for a page without a kernel
+    def compare(self, value, digits=1):
+        """Print one line: the guess, if there is one, and the measured `value`, both in `unit`."""
+        measured = f"Measured: {float(value):.{digits}f} {self.unit}."
+        if self.guess is None:
+            said = "You wrote no guess down." if not self.field.value else f"{self.field.value!r} is no number."
+            line = f"{measured} {said}"
+        else:
+            off = abs(self.guess - float(value))
+            line = f"Your guess: {self.guess:g} {self.unit}. {measured} Off by {off:.{digits}f}."
+        print(line)
+
+    def _repr_mimebundle_(self, **options):
+        """With a form in HTML, for pages where no kernel runs."""
+        field = f'<input type="text" inputmode="decimal" size="8" placeholder="your guess"> {html.escape(self.unit)}'
+        form = f'<label class="prediction">{html.escape(self.question)}<br>{field}</label>'
+        return super()._repr_mimebundle_(**options) | {"text/html": form}

@@ -1,0 +1,299 @@
+"""Marking submissions: each answer is taken from its notebook in a fresh kernel, and judged by checks imported anew.
+
+Whatever a notebook prints, redefines or puts into the package changes no verdict. But its code runs with all the rights
+of whoever marks, and a function that sets out to deceive the process that it runs in can do so: this is no sandbox.
+"""
+
+import ast
+import concurrent.futures
+import multiprocessing
+import os
+import re
+import secrets
+import signal
+import symtable
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from ..utils import BadInput, check_positive, check_whole
+from . import claims, runner
+
+VERDICTS = ("right", "wrong", "untouched", "error")
+
+
+def mark(paths, timeout=300, jobs=1, progress=True):
+    """Judge each exercise in the notebooks at `paths`: a DataFrame `learner`, `exercise`, `verdict`, `sentence`.
+
+    Runs other people's code. The verdict is right, wrong (`sentence` is that of the check), untouched or error (the
+    answer's code raised or did not end, or a cell that it needs did). All exercises of a notebook of the course are
+    listed of which a submission has at least one; a learner is called by the file's name.
+
+    An answer is the argument of the last call of its check, wherever in the notebook, or else the variable that the
+    course's own notebook checks. Only the cells that it needs are executed, in their order: those that bind or change
+    a name that it uses, and so on for these; all cells, where a name is missing then. `timeout`: seconds for an answer;
+    `jobs`: how many are judged at a time, each in a process and a kernel of its own, in an empty folder.
+    """
+    from tqdm.auto import tqdm
+
+    check_positive("timeout", timeout)
+    check_whole("jobs", jobs, least=1)
+    paths = [Path(path) for path in paths]
+    for path in paths:
+        if not path.is_file():
+            raise BadInput(f"notebook is {str(path)!r}, but must be a file.")
+    if len(set(paths)) < len(paths):
+        raise BadInput("notebooks has a file more than once.")
+    stems = [path.stem for path in paths]
+    learners = [path.stem if stems.count(path.stem) == 1 else str(path) for path in paths]
+    course = [_calls(_code(path)) for path in runner.chosen_paths()]
+    rows, tasks = [], []
+    for learner, path in zip(learners, paths):
+        try:
+            cells = _code(path)
+        except BadInput as error:
+            rows.append((learner, "", "error", str(error)))
+            continue
+        answers = _answers(cells, course)
+        if not answers:
+            rows.append((learner, "", "error", "No exercise of the course was found in it."))
+        for exercise, answer in answers.items():
+            if answer is None:
+                rows.append((learner, exercise, "untouched", "The notebook neither checks nor defines an answer."))
+            else:
+                tasks.append(((learner, exercise), (cells, exercise, *answer, timeout)))
+    bar = tqdm(total=len(tasks), unit="answer", disable=not progress)
+    before = multiprocessing.active_children()
+    pool = concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin)
+    try:
+        futures = {pool.submit(_judge, *task): of for of, task in tasks}
+        for future in concurrent.futures.as_completed(futures):
+            failed = future.exception()  # of the process that marks, not of the answer
+            rows.append((*futures[future], *(("error", f"Not marked: {failed!r}") if failed else future.result())))
+            bar.update()
+    except BaseException:
+        for child in set(multiprocessing.active_children()) - set(before):
+            child.terminate()  # its kernel ends when it has no parent
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        bar.close()
+    order = {learner: at for at, learner in enumerate(learners)}
+    rows.sort(key=lambda row: (order[row[0]], row[1]))
+    return pd.DataFrame(rows, columns=["learner", "exercise", "verdict", "sentence"])
+
+
+def text(marks):
+    """The table learner × exercise of what `mark` returns, and the sentence of each answer that is not right."""
+    from ..datasets.sheets import printable
+
+    marks = marks.assign(learner=marks.learner.map(printable), sentence=marks.sentence.map(printable))
+    table = marks.pivot(index="learner", columns="exercise", values="verdict").reindex(marks.learner.unique())
+    rest = marks[marks.verdict.isin(["wrong", "error"])]
+    lines = [f"{row.learner} {row.exercise} {row.verdict}: {row.sentence}" for row in rest.itertuples()]
+    return "\n".join([table.fillna("").rename_axis(columns=None).to_string(), "", *lines]).strip()
+
+
+def _begin():
+    """What a process that marks does first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
+    os.environ[claims.VARIABLE] = "collect"
+
+
+# --- what is in a notebook
+
+
+def _code(path):
+    return [cell.source for cell in runner.read(path).cells if cell.cell_type == "code"]
+
+
+def _answers(cells, course):
+    """dict exercise -> (number of the cell that checks it, or None; the answer's expression), or None if there is none.
+
+    `cells`: sources of the code cells; `course`: the `_calls` of each notebook of the course. Empty if there is not a
+    single exercise in it.
+    """
+    from .. import checks
+
+    calls = _calls(cells)
+    bound = set().union(*(_names(source).binds for source in cells))
+    found = {}
+    for notebook in course:
+        here = {getattr(checks, check).exercise: None for check in notebook}
+        for check, (_, expression) in notebook.items():
+            exercise = getattr(checks, check).exercise
+            if check in calls:
+                here[exercise] = calls[check]
+            elif expression in bound:
+                here[exercise] = (None, expression)
+        found |= here if any(here.values()) else {}
+    return found
+
+
+def _calls(cells):
+    """dict name of a check -> (number of the cell that calls it last, its argument as text)."""
+    from .. import checks
+
+    trees = [_parsed(source)[0] for source in cells]
+    modules, direct = {"check", "checks"}, {}
+    for node in (node for tree in trees if tree for node in ast.walk(tree)):
+        if isinstance(node, ast.ImportFrom) and node.module == "stepe_lite":
+            modules |= {name.asname or name.name for name in node.names if name.name == "checks"}
+        elif isinstance(node, ast.ImportFrom) and node.module == "stepe_lite.checks":
+            direct |= {name.asname or name.name: name.name for name in node.names}
+        elif isinstance(node, ast.Import):
+            modules |= {name.asname for name in node.names if name.name == "stepe_lite.checks" and name.asname}
+    found = {}
+    for at, (source, tree) in enumerate(zip(cells, trees)):
+        if tree is None:  # no Python yet: the call may still be readable
+            found |= {check: (at, argument) for check, argument in re.findall(r"\bchecks?\.(\w+)\((\w+)\)", source)}
+        for node in ast.walk(tree) if tree else ():
+            if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
+                *path, name = ast.unparse(node.func).split(".")
+                check = name if path and path[-1] in modules else direct.get(name) if not path else None
+                found |= {check: (at, ast.unparse(node.args[0]))}
+    return {check: found[check] for check in found if hasattr(getattr(checks, check or "", None), "judge")}
+
+
+def _parsed(source):
+    """The syntax tree and the symbols of a cell, magics translated, or (None, None) where it is no Python."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    first, _, rest = source.lstrip().partition("\n")
+    try:
+        python = TransformerManager().transform_cell(rest if first.startswith("%%") else source)
+        return ast.parse(python), symtable.symtable(python, "cell", "exec")
+    except (SyntaxError, ValueError, RecursionError):
+        return None, None
+
+
+class _Names(NamedTuple):
+    """Names at the top level of a cell: needed there, bound or changed there, imported, and called a method of."""
+
+    needs: set
+    binds: set
+    imports: set
+    called: set
+
+
+def _names(source):
+    tree, table = _parsed(source)
+    words = set(re.findall(r"[^\W\d]\w*", source))
+    if tree is None:
+        return _Names(set(), words, set(), set())  # it says why it fails when it is executed
+    names, tables = _Names(set(), set(), set(), set()), [table]
+    for scope in tables:
+        tables += scope.get_children()
+        for symbol in scope.get_symbols():
+            if scope is table or symbol.is_global():
+                names.needs.update([symbol.get_name()] if symbol.is_referenced() else [])
+                names.binds.update([symbol.get_name()] if symbol.is_assigned() or symbol.is_imported() else [])
+                names.imports.update([symbol.get_name()] if symbol.is_imported() else [])
+    for node in ast.walk(tree):
+        is_call = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)  # thing.append(…)
+        is_store = isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(
+            node.ctx, ast.Load
+        )  # thing[0] = …
+        node = node.value.func if is_call else node if is_store else None
+        while isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+            if isinstance(node, ast.Name):
+                (names.called if is_call else names.binds).add(node.id)
+    if "get_ipython" in names.needs:  # a magic: what it does to which names stands in a string
+        return names._replace(needs=names.needs | words, binds=names.binds | words)
+    return names
+
+
+def _needed(cells, at, expression):
+    """The numbers of the cells that an answer needs, in order."""
+    known = [_names(source) for source in cells]
+    # `plots.line(…)` does not change `plots`; if it did, every cell would need every other.
+    imports = set().union(*(names.imports for names in known))
+    chosen, needs = {at} - {None}, _names(expression).needs
+    while True:
+        needs = needs.union(*(known[cell].needs for cell in chosen))
+        changes = [names.binds | (names.called - imports) for names in known]
+        more = {cell for cell, changed in enumerate(changes) if changed & needs} - chosen
+        if not more:
+            return sorted(chosen)
+        chosen |= more
+
+
+# --- in the process that marks one answer
+
+QUIET = """\
+def _stepe_lite_quiet():  # an endless loop that prints would fill the memory of the process that listens
+    import os, sys
+    sys.stdout = sys.stderr = open(os.devnull, "w")
+_stepe_lite_quiet()
+"""
+
+TAKE = """\
+def _stepe_lite_take(answer):
+    import sys
+    for name in [name for name in sys.modules if name.split(".")[0] == "stepe_lite"]:
+        del sys.modules[name]
+    sys.path.insert(0, {place!r})
+    from IPython.display import display
+    from stepe_lite.checks import {check} as check
+    try:
+        answer = answer()
+    except Exception as error:
+        verdict = "error", f"{{type(error).__name__}}: {{error}}"
+    else:
+        verdict = check.judge(answer)
+    display({{"text/plain": ""}}, raw=True, metadata={{{token!r}: verdict}})
+_stepe_lite_take(lambda: ({expression}))
+"""
+
+
+def _judge(cells, exercise, at, expression, timeout):
+    """(verdict, sentence) of one answer."""
+    needed = _needed(cells, at, expression)
+    verdict, sentence, missing = _run(cells, needed, exercise, at, expression, timeout)
+    if missing and len(needed) < len(cells):  # perhaps defined in a way that `_names` does not see
+        verdict, sentence, _ = _run(cells, range(len(cells)), exercise, at, expression, timeout)
+    return verdict, sentence
+
+
+def _run(cells, chosen, exercise, at, expression, timeout):
+    """(verdict, sentence, whether a name was missing) of one answer, when the `chosen` cells are executed."""
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    from ..checks.shared import EXERCISES
+
+    token, check = secrets.token_hex(16), EXERCISES[exercise].__name__
+    place = str(Path(__file__).resolve().parents[2])
+    take = TAKE.format(place=place, check=check, token=token, expression=expression)
+    sources = [QUIET]
+    for cell in chosen:
+        sources += [cells[cell], take] if cell == at else [cells[cell]]
+    sources += [take] if sources[-1] != take else []  # a name may be bound again, or only, further down
+    with tempfile.TemporaryDirectory(prefix="stepe-lite-") as folder:
+        given, done, inside = Path(folder, "given.ipynb"), Path(folder, "done.ipynb"), Path(folder, "inside")
+        inside.mkdir()
+        nbformat.write(new_notebook(cells=[new_code_cell(each) for each in sources], metadata=runner.METADATA), given)
+        done.touch()
+        end = time.monotonic() + timeout
+        failed = runner.by_papermill(
+            given, done, {}, inside, False, allow_errors=True, timeout_func=lambda cell: max(1, end - time.monotonic())
+        )
+        cells_done = [cell for cell in nbformat.read(done, as_version=4).cells if cell.cell_type == "code"]
+    outputs = [(cell.source, output) for cell in cells_done for output in cell.outputs]
+    verdicts = [output.metadata[token] for _, output in outputs if token in output.get("metadata", {})]
+    errors = [(source, f"{output.ename}: {output.evalue}") for source, output in outputs if "ename" in output]
+    missing = any("NameError" in text for _, text in [*verdicts, *errors])
+    if right := [sentence for verdict, sentence in verdicts if verdict == "right"]:
+        return "right", right[0], False
+    if not verdicts:
+        late = f"A cell that it needs was still running after {timeout:g} s."
+        return "error", late if "Timeout" in failed else f"Nothing came back: {failed}.", missing
+    verdict, sentence = verdicts[-1]
+    if verdict == "error" and sentence.startswith("NameError") and errors:  # no answer, since a cell failed: which?
+        own = [text for source, text in errors if at is not None and source == cells[at]]
+        sentence = own[0] if own else errors[-1][1]
+    return verdict, sentence, missing
