@@ -25,6 +25,11 @@ def precision_recall(excluded, is_mislabeled):
     return caught / out if out else math.nan, caught / wrong if wrong else math.nan
 
 
+def ceilings(final, noise_rate):
+    """The highest possible (precision, recall) where a share `final` is excluded and `noise_rate` is mislabeled."""
+    return min(1, noise_rate / final), min(1, final / noise_rate)
+
+
 def replay(rule, losses):
     """The weights that `rule` gives at every epoch to recorded `losses` (epochs, n): float32 (epochs, n).
 
@@ -59,6 +64,15 @@ def outcome(weights, is_mislabeled):
 def first_exclusion(excluded):
     """The first epoch (0-based) without each sample: int64 (n,); −1 = it was never out. `excluded` bool (epochs, n)."""
     return torch.where(excluded.any(0), excluded.int().argmax(0), -1)
+
+
+def never_back(excluded, start):
+    """Of the samples excluded at the last epoch, the share that was excluded at every epoch from `start` on.
+
+    `excluded` bool (epochs, n). NaN if none is excluded at the last epoch.
+    """
+    out = excluded[-1].sum().item()
+    return excluded[start:].all(0).sum().item() / out if out else math.nan
 
 
 def sample_table(data, history):
