@@ -6,6 +6,7 @@ largest gradient. The robust losses here are bounded: they stop pulling at label
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 
 from .utils import BadInput, check_fraction, check_positive
@@ -76,3 +77,14 @@ def check(loss):
     if not callable(loss) or isinstance(loss, type):
         raise BadInput(f"loss is {loss!r}, but must be a function such as losses.cross_entropy.")
     return loss
+
+
+def check_result(loss, result, n):
+    """Raise ValueError unless `result`, what `loss` gives for n samples, is one number a sample, with a gradient."""
+    shape = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
+    if shape != (n,):
+        raise BadInput(
+            f'loss gives {shape} for {n} samples, but must give one loss a sample, ({n},): reduction="none".'
+        )
+    if not result.requires_grad:
+        raise BadInput("loss gives numbers without a gradient, so that nothing can be learned: is there a detach()?")

@@ -1,5 +1,6 @@
 """Networks: two small ones for laptops and ResNet-18 with both stems. Any other nn.Module works as well."""
 
+import inspect
 from functools import partial
 from itertools import pairwise
 
@@ -126,8 +127,18 @@ def check_name(model):
 
 def build(model, data):
     """The network for `data`: `model` is a name, an nn.Module (taken as it is) or a function that returns one."""
+    if callable(model) and not isinstance(model, nn.Module):
+        try:
+            inspect.signature(model).bind()
+        except TypeError as error:
+            raise BadInput(f"model is {model!r}, but must be a function without arguments: {error}.") from None
+        except ValueError:  # one that does not say what it takes
+            pass
+        model = model()
+        if not isinstance(model, nn.Module):
+            raise BadInput(f"model returns {model!r}, but must return an nn.Module.")
     if isinstance(model, nn.Module):
+        if any(nn.parameter.is_lazy(p) or p.is_meta for p in (*model.parameters(), *model.buffers())):
+            raise BadInput("model has weights without values, lazy or on the device meta: give them values first.")
         return model
-    if callable(model):
-        return model()
     return _BY_NAME[check_name(model)](len(data.classes), shape=tuple(data.images.shape[1:]))

@@ -20,7 +20,7 @@ import torch
 
 from .ranking import exclude_highest, moving_average, soft_weights
 from .schedules import Schedule, constant
-from .utils import BadInput, check_flag, check_fraction, check_positive, check_whole, generator_for
+from .utils import BadInput, as_tensor, check_flag, check_fraction, check_positive, check_whole, generator_for
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class StepE:
         if not isinstance(self.per_class, bool):
             if not hasattr(self.per_class, "__len__") or isinstance(self.per_class, str):
                 raise BadInput(f"per_class is {self.per_class!r}, but must be True, False or the given labels (n,).")
-            object.__setattr__(self, "per_class", torch.as_tensor(self.per_class).clone())
+            object.__setattr__(self, "per_class", as_tensor("per_class", self.per_class).clone())
 
     def for_labels(self, labels):
         """The same rule, with `per_class=True` replaced by the labels themselves."""
@@ -201,10 +201,7 @@ class KeepOnly:
     mask: torch.Tensor
 
     def __post_init__(self):
-        try:
-            mask = torch.as_tensor(self.mask)
-        except (TypeError, ValueError, RuntimeError):
-            raise BadInput(f"mask is {self.mask!r}, but must be a bool vector (n,).") from None
+        mask = as_tensor("mask", self.mask)
         if mask.dtype != torch.bool or mask.ndim != 1:
             raise BadInput(f"mask is {mask.dtype} {tuple(mask.shape)}, but must be a bool vector (n,).")
         if not mask.any():
@@ -223,7 +220,7 @@ class KeepOnly:
 
 def as_losses(losses):
     """`losses` as float32 (epochs_so_far, n), or ValueError."""
-    losses = torch.as_tensor(losses, dtype=torch.float32)
+    losses = as_tensor("losses", losses, torch.float32)
     if losses.ndim != 2 or losses.shape[1] == 0:
         raise BadInput(f"losses has shape {tuple(losses.shape)}, but must be (epochs_so_far, n) with n at least 1.")
     return losses

@@ -53,12 +53,9 @@ def fit(data, model, rule, *, validation=None, checkpoint=None, progress=True, *
     ledger = Ledger(len(data), rule, rescore_every=settings.rescore_every, device=find_device(settings.device))
     learner = Learner(data, model, settings)
     settings = learner.settings
-    log, config = [], describe(data, model, learner, printed(rule))
+    config = describe(data, model, learner, printed(rule))
     config["validation_digest"] = validation and data_digest(validation)
-    if keeper and (state := keeper.read(config, learner.net, learner.device)):
-        learner.load_state_dict(state["learner"])
-        ledger.load_state_dict(state["ledger"])
-        log = state["log"]
+    log = keeper.restore(config, learner, ledger) if keeper else []
     measure = Measure(data, validation, learner)
 
     def history():

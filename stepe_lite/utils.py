@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 
@@ -67,6 +68,40 @@ def check_positive(name, value, zero_ok=False):
     if not real or value < 0 or (value == 0 and not zero_ok):
         raise BadInput(f"{name} is {value!r}, but must be a finite number {'of at least' if zero_ok else 'above'} 0.")
     return float(value)
+
+
+def find_device(name):
+    """The torch.device called `name`; "auto" = a CUDA GPU if there is one. Raises ValueError if it cannot be used."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device).item()  # "meta" has no numbers
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f'device is {name!r}, which cannot be used here: {reason}. Try "auto" or "cpu".') from None
+    return device
+
+
+def as_tensor(name, value, dtype=None):
+    """`value`, numbers in a tensor, an array or lists, as a tensor.
+
+    A Series whose index is not 0, 1, 2, … is refused: by place, or by index? Both are right for somebody.
+    """
+    if isinstance(value, pd.Series | pd.DataFrame):
+        if not np.array_equal(value.index, np.arange(len(value))):
+            kind = type(value).__name__
+            raise BadInput(f"{name} is a {kind} with an index of its own: pass its to_numpy(), in the samples' order.")
+        value = value.to_numpy()
+    try:
+        return torch.as_tensor(value, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise BadInput(f"{name} is {_short(value)}, but must be numbers, in a tensor, an array or a list.") from None
+
+
+def _short(value):
+    said = repr(value)
+    return said if len(said) < 80 and "\n" not in said else f"a {type(value).__name__}"
 
 
 def check_folder(name, path):

@@ -19,6 +19,7 @@ from ..datasets import load
 from ..rules import Everything, LossTruncation, StepE
 from ..training import fit
 from ..utils import BadInput, check_folder, check_whole, expand, written_beside
+from .tables import read_csv
 
 SETTINGS = {"dataset": "digits", "model": "mlp", "epochs": 60}
 WARMUPS = 2, 5, 15  # epochs
@@ -145,10 +146,7 @@ def read(path):
 
     Raises FileNotFoundError if it is not there, ValueError if it is no such table.
     """
-    runs = pd.read_csv(path, dtype={"warmup": "Int64", "ramp": "Int64"})
-    if missing := [column for column in COLUMNS if column not in runs]:
-        raise BadInput(f"{str(path)!r} is no table of the map: it has no column {missing[0]!r}.")
-    return runs
+    return read_csv(expand("path", path), COLUMNS, COLUMNS[:1], dtype={"warmup": "Int64", "ramp": "Int64"})
 
 
 def gains(runs, column="accuracy_last"):
@@ -197,8 +195,12 @@ def _made_before(out):
         return {"command": "stepe-lite ramp", "settings": settings, "final": final, "versions": [], "device": []}
     if not path.exists():
         raise BadInput(f"out is {str(out)!r}, but {path.name!r}, which says how it was made, is not beside it.")
-    made = json.loads(path.read_text(encoding="utf-8"))
-    if made["settings"] != settings:
+    try:
+        made = json.loads(path.read_text(encoding="utf-8"))
+        theirs = made["settings"], made["versions"] + made["device"]
+    except (ValueError, LookupError, TypeError):
+        raise BadInput(f"{str(path)!r}, which says how out was made, cannot be read: take another out.") from None
+    if theirs[0] != settings:
         raise BadInput(f"out is {str(out)!r}, made with {made['settings']}, but the map is now {settings}.")
     return made
 

@@ -32,7 +32,7 @@ from .. import datasets, schedules
 from ..history import History, StaleCheckpoint
 from ..training import fit
 from ..utils import BadInput, check_choice, check_folder, check_whole, written_beside
-from .plan import RECIPES, methods
+from .plan import METHODS, RECIPES, methods
 
 
 class RunFailed(RuntimeError):
@@ -55,8 +55,13 @@ class Run:
 
 def grid_run(run, root=None):
     """The `Run` of a (data set, recipe, method, seed); `root` as for `load`."""
-    _, recipe, _, _ = run
+    if not isinstance(run, tuple | list) or len(run) != 4:
+        raise BadInput(f"run is {run!r}, but must be (data set, recipe, method, seed).")
+    dataset, recipe, method, seed = run
+    check_choice("data set", dataset, datasets.names())
     check_choice("recipe", recipe, RECIPES)
+    check_choice("method", method, METHODS)
+    check_whole("seed", seed)
     about = {"run": list(run), "recipe": RECIPES[recipe]}
     return Run("_".join(map(str, run)), functools.partial(_arrange, run, root), about)
 
@@ -276,9 +281,17 @@ def read_record(path):
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadInput(f"{str(path)!r} is no record of a run: {error}.") from error
-    if not isinstance(record, dict) or not ({"run", "config", "result", "error"} & set(record)):
+    if not isinstance(record, dict) or not (_is_result(record) or "error" in record):
         raise BadInput(f"{str(path)!r} is no record of a run.")
     return record
+
+
+def _is_result(record):
+    """Whether it has what is read of a finished run, of the types that are written."""
+    parts = all(isinstance(record.get(part), dict) for part in ("config", "result", "log"))
+    figures = parts and all(value is None or isinstance(value, float | int) for value in record["result"].values())
+    run = record.get("run", ["data set", "recipe", "method", 0])  # what `tables.compare` keeps has none
+    return figures and isinstance(run, list) and [type(part) for part in run] == [str, str, str, int]
 
 
 def write_record(path, record):

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
+from pandas.api.types import is_numeric_dtype
 
 from ..datasets import Dataset
 from ..history import History, data_digest, printed
@@ -117,9 +118,7 @@ def collect(out, preset=None):
     Raises FileNotFoundError if `out` is not there, ValueError if it holds no finished run, or what is no record.
     """
     if out.suffix == ".csv":
-        runs = pd.read_csv(out)
-        if missing := set(COLUMNS) - set(runs.columns):
-            raise BadInput(f"out is {str(out)!r}, which is no table of runs: no column {min(missing)!r}.")
+        runs = read_csv(out, COLUMNS, RUN[:3])
     elif not out.is_dir():
         raise FileNotFoundError(f"out is {str(out)!r}, but must be the folder of a grid.")
     else:
@@ -132,6 +131,27 @@ def collect(out, preset=None):
         raise BadInput(f"out is {str(out)!r}, but no finished run {'' if preset is None else 'of it '}is in it.")
     order = {method: at for at, method in enumerate(METHODS)}
     return runs.sort_values(list(RUN), key=lambda c: c.map(order) if c.name == "method" else c, kind="stable")
+
+
+def read_csv(path, columns, texts, **reading):
+    """The table with `columns`, of which `texts` hold text and the others numbers, that `to_csv` wrote to `path`.
+
+    Raises FileNotFoundError, or ValueError if it is no such table, or one that was cut off.
+    """
+    raw, none = path.read_bytes(), f"{str(path)!r} is no table of {', '.join(columns[:3])}, …:"
+    if not raw.endswith(b"\n"):  # else half of the last number would be taken for the whole
+        raise BadInput(f"{none} its last line is cut off.")
+    try:
+        table = pd.read_csv(io.BytesIO(raw), **reading)
+    except ValueError as error:
+        raise BadInput(f"{none} {error}.") from None
+    for name in columns:
+        if name not in table:
+            raise BadInput(f"{none} it has no column {name!r}.")
+        wrong = table[name].isna().any() if name in texts else not is_numeric_dtype(table[name])
+        if len(table) and wrong:
+            raise BadInput(f"{none} the column {name!r} has what is no {'text' if name in texts else 'number'}.")
+    return table
 
 
 def _records(out, preset):
