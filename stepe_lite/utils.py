@@ -179,6 +179,21 @@ def folder_beside(path):
         shutil.rmtree(partial, ignore_errors=True)
 
 
+@contextmanager
+def only_one(name, path):
+    """Hold the file `path` as long as the block takes. Raises OSError if another process, or thread, holds it.
+
+    `name` : what it stands for, as the sentence says it. The system lets go of it however this process ends.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise OSError(f"{name}, which another process is writing: wait for it, or choose another.") from None
+
+
 def _partial(path, stem, suffix):
     """A new name beside `path` for its unfinished self; what killed processes left of the same one is removed."""
     host = re.sub(r"\W", "", socket.gethostname())

@@ -18,7 +18,7 @@ from .. import __version__, analysis, noise, schedules
 from ..datasets import load
 from ..rules import Everything, LossTruncation, StepE
 from ..training import fit
-from ..utils import BadInput, check_folder, check_whole, expand, written_beside
+from ..utils import BadInput, check_folder, check_whole, expand, only_one, written_beside
 from .tables import read_csv
 
 SETTINGS = {"dataset": "digits", "model": "mlp", "epochs": 60}
@@ -108,18 +108,13 @@ def run(out, seeds=SEEDS, progress=True):
     the runs were made. There are 1,430, about a second and a half each on one free core.
     Raises ValueError if `out` was made with other settings, OSError if it cannot be written or another process does.
     """
-    from filelock import FileLock, Timeout
     from tqdm.auto import tqdm
 
     out, wanted = expand("out", out), cells(check_whole("seeds", seeds, least=1))
     if out.suffix != ".csv":
         raise BadInput(f"out is {str(out)!r}, but must be a file that ends in .csv.")
     check_folder("the folder of out", out.parent)
-    lock, threads = FileLock(out.with_name(f".{out.name}.lock")), torch.get_num_threads()
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise OSError(f"out is {str(out)!r}, which another process is writing.") from None
+    lock, threads = only_one(f"out is {str(out)!r}", out.with_name(f".{out.name}.lock")), torch.get_num_threads()
     with lock, tqdm(total=len(wanted), unit="run", disable=not progress) as bar:
         made, rows = _made_before(out), read(out).to_dict("records") if out.exists() else []
         done, data = {_key(row) for row in rows}, load(SETTINGS["dataset"])
