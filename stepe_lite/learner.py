@@ -72,9 +72,8 @@ class Settings:
         check_choice("augment", self.augment, AUGMENTATIONS)
         if self.epochs is not None and self.steps is not None:
             raise BadInput(f"epochs is {self.epochs} and steps is {self.steps}, but only one of them can be given.")
-        checks = dict.fromkeys(
-            ("epochs", "steps", "batch_size", "threads", "rescore_every"), partial(check_whole, least=1)
-        )
+        checks = dict.fromkeys(("epochs", "steps", "batch_size", "rescore_every"), partial(check_whole, least=1))
+        checks["threads"] = partial(check_whole, least=1, most=1024)
         checks |= {"seed": check_whole, "lr": check_positive, "average": check_fraction}
         checks["weight_decay"] = partial(check_positive, zero_ok=True)
         for name, check in checks.items():

@@ -17,6 +17,7 @@ import math
 import torch
 from torch.utils.data import Sampler
 
+from .rules import check_rule
 from .utils import BadInput, as_tensor, check_whole, find_device
 
 
@@ -40,9 +41,7 @@ class Ledger:
 
     def __init__(self, n, rule, *, rescore_every=1, device="cpu"):
         self.n = check_whole("n", n, least=1)
-        if not callable(rule) or isinstance(rule, type):
-            raise BadInput(f"rule is {rule!r}, but must be a rule such as StepE(schedules.linear(5, 15, 0.4)).")
-        self.rule = rule
+        self.rule = check_rule(rule)
         self.rescore_every = check_whole("rescore_every", rescore_every, least=1)
         self._latest = torch.full((self.n,), torch.nan, device=find_device(device))
         self._seen = torch.zeros(self.n, dtype=torch.bool, device=self._latest.device)

@@ -4,6 +4,8 @@ Cross-entropy grows without bound as a network comes to disbelieve a label, so a
 largest gradient. The robust losses here are bounded: they stop pulling at labels that the network finds impossible.
 """
 
+import math
+import numbers
 from dataclasses import dataclass
 
 import torch
@@ -64,7 +66,8 @@ class NormalizedPlusReverse:
     def __post_init__(self):
         check_positive("alpha", self.alpha, zero_ok=True)
         check_positive("beta", self.beta, zero_ok=True)
-        check_positive("−floor", -self.floor)
+        if not isinstance(self.floor, numbers.Real) or not -math.inf < self.floor < 0:
+            raise BadInput(f"floor is {self.floor!r}, but must be a finite number below 0.")
 
     def __call__(self, logits, labels):
         log_p = F.log_softmax(logits, dim=1)

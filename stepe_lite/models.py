@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .utils import BadInput, check_choice
+from .utils import BadInput, check_choice, check_whole
 
 
 def mlp(classes=10, shape=(1, 8, 8), hidden=256):
     """Two hidden layers of `hidden` units on the flattened image. `shape` is (channels, height, width)."""
+    _check_sizes(classes, shape, hidden=hidden)
     pixels = shape[0] * shape[1] * shape[2]
     return nn.Sequential(
         nn.Flatten(),
@@ -31,6 +32,7 @@ def small_cnn(classes=10, shape=(3, 32, 32), width=32):
     included. With the average over all positions instead it hardly does: after 20 epochs of standard training on
     10,000 images of CIFAR-10N worse its training loss was 1.23, with the hidden layer 0.01.
     """
+    _check_sizes(classes, shape, width=width)
     if min(shape[1:]) < 8:
         raise BadInput(f"shape is {tuple(shape)}, but small_cnn halves an image three times: at least 8 × 8 pixels.")
     channels, positions = [shape[0], width, 2 * width, 4 * width], [min(4, side // 8) for side in shape[1:]]
@@ -95,6 +97,7 @@ def resnet18(classes=10, stem="cifar", shape=(3, 32, 32)):
     from torchvision.models import resnet18 as build
 
     check_choice("stem", stem, ("cifar", "imagenet"))
+    _check_sizes(classes, shape)
     net = build(weights=None, num_classes=classes)
     if stem == "cifar":
         net.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
@@ -105,6 +108,14 @@ def resnet18(classes=10, stem="cifar", shape=(3, 32, 32)):
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             module.__class__ = WindowConv2d  # the same weights under the same names, another way to multiply
     return net
+
+
+def _check_sizes(classes, shape, **others):
+    if not isinstance(shape, tuple | list | torch.Size) or len(shape) != 3:
+        raise BadInput(f"shape is {shape!r}, but must be (channels, height, width).")
+    sizes = {"classes": classes, **{f"shape[{at}]": side for at, side in enumerate(shape)}, **others}
+    for name, size in sizes.items():
+        check_whole(name, size, least=1)
 
 
 _BY_NAME = {

@@ -167,7 +167,7 @@ class OneShotFilter:
 
     def __call__(self, losses, epoch):
         losses = as_losses(losses)
-        if epoch < self.warmup or len(losses) < self.warmup:
+        if check_whole("epoch", epoch) < self.warmup or len(losses) < self.warmup:
             return _everything(losses)
         return exclude_highest(losses[self.warmup - 1], self.fraction)
 
@@ -218,12 +218,19 @@ class KeepOnly:
         return f"KeepOnly({int(self.mask.sum())} of {len(self.mask)}, {_digest(self.mask)})"
 
 
-def as_losses(losses):
+def as_losses(losses, name="losses"):
     """`losses` as float32 (epochs_so_far, n), or ValueError."""
-    losses = as_tensor("losses", losses, torch.float32)
+    losses = as_tensor(name, losses, torch.float32)
     if losses.ndim != 2 or losses.shape[1] == 0:
-        raise BadInput(f"losses has shape {tuple(losses.shape)}, but must be (epochs_so_far, n) with n at least 1.")
+        raise BadInput(f"{name} has shape {tuple(losses.shape)}, but must be (epochs_so_far, n) with n at least 1.")
     return losses
+
+
+def check_rule(rule):
+    """`rule`, if it can be called as one; else ValueError."""
+    if not callable(rule) or isinstance(rule, type):
+        raise BadInput(f"rule is {rule!r}, but must be a rule such as StepE(schedules.linear(5, 15, 0.4)).")
+    return rule
 
 
 def _everything(losses):

@@ -22,6 +22,9 @@ import torch
 class BadInput(ValueError):
     """Something that was passed is not allowed; the message is one sentence for whoever passed it."""
 
+    def __init__(self, message):
+        super().__init__(re.sub(r"\s*\n\s*", " ", message))  # arrays print over many lines
+
 
 # Arguments: each check returns the value, or raises BadInput (OSError for a folder) before any work starts.
 
@@ -29,7 +32,8 @@ class BadInput(ValueError):
 def check_choice(name, value, allowed):
     """`value`, which must be one of `allowed`; the sentence offers the closest match."""
     allowed = list(allowed)
-    if any(value is a or (value == a and not isinstance(value, bool) and not isinstance(a, bool)) for a in allowed):
+    plain = isinstance(value, str | numbers.Number) and not isinstance(value, bool)  # 1 is not True
+    if any(value is a or (plain and not isinstance(a, bool) and value == a) for a in allowed):
         return value
     typed, known = str(value).lower(), {str(a).lower(): a for a in allowed}
     close = [a for a in known if typed and a.startswith(typed)] or difflib.get_close_matches(
@@ -54,8 +58,8 @@ def check_fraction(name, value):
 
 
 def check_whole(name, value, least=0, most=None):
-    """`value` as an int in [least, most]."""
-    ok = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    """`value` as an int in [least, most], of at most 63 bits."""
+    ok = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value < 2**63
     if not ok or value < least or (most is not None and value > most):
         limit = f"at least {least}" if most is None else f"from {least} to {most}"
         raise BadInput(f"{name} is {value!r}, but must be a whole number, {limit}.")
@@ -118,6 +122,8 @@ def check_folder(name, path):
 
 def expand(name, path):
     """`path` as a Path, with ~ filled in."""
+    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+        raise BadInput(f"{name} is {path!r}, but must be a path.")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:  # ~ of nobody: an unknown user, or neither $HOME nor an entry for this one
@@ -177,6 +183,17 @@ def folder_beside(path):
         partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(folder):
+    """A new folder in `folder` for as long as the block takes; what killed processes left of theirs is removed."""
+    scratch = _partial(Path(folder) / "scratch", "scratch", "")
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ grid that was killed goes on where it stopped, at most one epoch of each running
 
 import errno
 import functools
+import hashlib
 import json
 import math
 import multiprocessing
@@ -16,7 +17,6 @@ import os
 import platform
 import re
 import subprocess
-import tempfile
 import threading
 import time
 import traceback
@@ -31,7 +31,7 @@ import torch
 from .. import datasets, schedules
 from ..history import History, StaleCheckpoint
 from ..training import fit
-from ..utils import BadInput, check_choice, check_folder, check_whole, written_beside
+from ..utils import BadInput, check_choice, check_folder, check_whole, scratch_folder, written_beside
 from .plan import METHODS, RECIPES, methods
 
 
@@ -104,8 +104,8 @@ def make(runs, out=None, *, jobs=1, progress=True):
     out = check_folder("out", out)
     for run in runs:
         _check_recipe(run, out)
-    with tempfile.NamedTemporaryFile(dir=out, prefix=".began.") as stamp:
-        began = os.stat(stamp.name).st_mtime_ns  # by the clock of whoever keeps the folder, as for failures
+    with scratch_folder(out) as stamp:
+        began = stamp.stat().st_mtime_ns  # by the clock of whoever keeps the folder, as for failures
     spawn = multiprocessing.get_context("spawn").Process
     helpers = [spawn(target=_help, args=(runs, out, began), daemon=True) for _ in range(jobs - 1)]
     made = {}
@@ -283,7 +283,13 @@ def read_record(path):
         raise BadInput(f"{str(path)!r} is no record of a run: {error}.") from error
     if not isinstance(record, dict) or not (_is_result(record) or "error" in record):
         raise BadInput(f"{str(path)!r} is no record of a run.")
+    if record.pop("sha256", None) not in (None, _digest(record)):  # older ones have none
+        raise BadInput(f"{str(path)!r} is a record of a run that was changed since it was written: delete it.")
     return record
+
+
+def _digest(record):
+    return hashlib.sha256(json.dumps(record, allow_nan=False).encode()).hexdigest()
 
 
 def _is_result(record):
@@ -297,4 +303,5 @@ def _is_result(record):
 def write_record(path, record):
     """Write a record as JSON: there whole, or not at all."""
     with written_beside(path) as partial:
-        partial.write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
+        whole = record | {"sha256": _digest(record)}
+        partial.write_text(json.dumps(whole, indent=1, allow_nan=False), encoding="utf-8")

@@ -12,7 +12,7 @@ from pandas.api.types import is_numeric_dtype
 
 from ..datasets import Dataset
 from ..history import History, data_digest, printed
-from ..utils import BadInput, check_choice, check_folder, generator_for, written_beside
+from ..utils import BadInput, check_choice, check_folder, expand, generator_for, written_beside
 from .plan import METHODS, PAPER, PRESETS, RECIPES, runs_of
 from .runs import Run, RunFailed, failures, grid_run, make, read_record, result
 
@@ -41,6 +41,9 @@ def compare(make_data, make_methods, seeds, model, *, out=None, progress=True, *
     """
     if not hasattr(seeds, "__iter__") or not (seeds := list(seeds)):
         raise BadInput(f"seeds is {seeds!r}, but must be one or more seeds, such as range(5).")
+    for name, function in (("make_data", make_data), ("make_methods", make_methods)):
+        if not callable(function):
+            raise BadInput(f"{name} is {function!r}, but must be a function.")
     plan = []
     for seed in seeds:
         data = make_data(seed)
@@ -68,6 +71,9 @@ def paired_difference(runs, method, against="standard", column="accuracy_last"):
     """
     from scipy.stats import ttest_rel
 
+    for name in ("method", "seed", column):
+        if not isinstance(runs, pd.DataFrame) or not isinstance(name, str) or name not in runs:
+            raise BadInput(f"runs is {type(runs).__name__}, but must be a table of runs with a column {name!r}.")
     for name, value in (("method", method), ("against", against)):
         check_choice(name, value, runs.method.unique())
     table = runs.pivot(index="seed", columns="method", values=column)[[method, against]].dropna()
@@ -117,6 +123,7 @@ def collect(out, preset=None):
     losses against the wrong labels.
     Raises FileNotFoundError if `out` is not there, ValueError if it holds no finished run, or what is no record.
     """
+    out = expand("out", out)
     if out.suffix == ".csv":
         runs = read_csv(out, COLUMNS, RUN[:3])
     elif not out.is_dir():
