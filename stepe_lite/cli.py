@@ -377,6 +377,25 @@ def audit(path, as_json, image, label, root):
 
 
 @main.command()
+@click.argument("folder")
+@click.argument("review")
+@click.argument("destination")
+def clean(folder, review, destination):
+    """Write a copy of FOLDER to the new folder DESTINATION, as decided in the file REVIEW.
+
+    REVIEW is the review.csv of notebook 8, filled in there or in a spreadsheet. Rows without a decision stay as they
+    are. Every other file is copied as it is; manifest.csv in the copy says where each is now.
+    """
+    from .datasets import folders
+    from .review import Review
+
+    folders.listing(folder)  # is it there?
+    decided = Review.from_csv(review, folders.classes_of(folder))
+    decided.copy_folder(folder, destination)
+    click.echo(f"{len(decided.decisions)} of {len(decided.table)} rows were decided on; the copy is in {destination}")
+
+
+@main.command()
 @click.option("--root", help="Folder with the data files.")
 def doctor(root):
     """Show Python, packages, device and data, and the command that mends what is missing."""
