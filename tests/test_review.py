@@ -566,7 +566,7 @@ def test_a_review_without_files_cannot_be_copied(tmp_path):
 
 def test_the_command_copies_by_the_review_alone(tmp_path):
     source, review = make_folder(tmp_path / "mine"), Review(table(files=True), CLASSES)
-    sample, other = list(review.table.index)[:2]
+    sample = review.table.index[0]
     review.drop(sample)
     review.to_csv(tmp_path / "review.csv")
     review.copy_folder(source, tmp_path / "wanted")
