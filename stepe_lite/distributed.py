@@ -21,7 +21,7 @@ import torch.distributed as dist
 
 from .utils import BadInput
 
-# What was not recorded: the smallest int32. As a float that is −0.0, which a ledger records as 0.0.
+# What was not recorded: the smallest int32. As a float that is −0.0, which cross-entropy does return: it goes as 0.0.
 NOTHING = torch.iinfo(torch.int32).min
 
 
@@ -51,7 +51,7 @@ class Ranks:
         Of a sample that several ranks recorded, all keep the same loss.
         """
         if self.size > 1:
-            bits = self._highest(torch.where(fresh, latest.view(torch.int32), NOTHING))
+            bits = self._highest(torch.where(fresh, (latest + 0.0).view(torch.int32), NOTHING))
             torch.ne(bits, NOTHING, out=fresh)
             latest.copy_(torch.where(fresh, bits.view(torch.float32), latest))
 

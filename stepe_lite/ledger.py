@@ -13,12 +13,18 @@ It is the only state of Step-E. `fit` trains with it, and so can a loop of your 
 """
 
 import math
+import os
+import tempfile
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.utils.data import DistributedSampler, Sampler
 
 from .distributed import Ranks
 from .utils import BadInput, check_whole, seed_for
+
+LARGE = 2**24  # numbers, 64 MiB of them, that are kept in a file
 
 
 class Ledger:
@@ -54,7 +60,7 @@ class Ledger:
         self._latest = torch.full((self.n,), torch.nan, device=device)
         self._seen = torch.zeros(self.n, dtype=torch.bool, device=device)  # ever
         self._fresh = self._seen.clone()  # in the running epoch, by this rank
-        self._losses, self._weights = _Rows(self._latest), _Rows(self._latest)
+        self._losses, self._weights = _Rows(self._latest), []
         self.weights = self._ask_the_rule()
 
     @property
@@ -69,7 +75,10 @@ class Ledger:
     @property
     def weight_history(self):
         """The weights that each finished epoch was trained with: float32 (epochs, n)."""
-        return self._weights.filled
+        history = self._latest.new_empty(self.epoch, self.n)
+        for weights, packed in zip(history, self._weights):
+            weights.copy_(_unpacked(packed, self.n))
+        return history
 
     @property
     def trained(self):
@@ -115,8 +124,7 @@ class Ledger:
             raise BadInput(f"index goes from {low} to {high}, but must lie from 0 to {self.n - 1}.")
         index = index.to(self._latest.device, torch.int64)
         # index_copy_ rather than [index] =: on a GPU, where looking at the index would wait, it refuses −1 as well.
-        # + 0.0 makes 0.0 of −0.0, which cross-entropy does return: see `distributed.NOTHING`.
-        self._latest.index_copy_(0, index, loss.detach().to(self._latest) + 0.0)
+        self._latest.index_copy_(0, index, loss.detach().to(self._latest))
         self._fresh.index_fill_(0, index, True)
 
     def end_epoch(self, score=None, *, size=1024, last=False):
@@ -148,7 +156,7 @@ class Ledger:
                 "batch, and let none be dropped (batches(size) makes nearly equal ones, for every rank its own)."
             )
         self._losses.append(self._latest)
-        self._weights.append(self.weights)
+        self._weights.append(_packed(self.weights))
         self._fresh.zero_()
         if not last:
             self.weights = self._ask_the_rule()
@@ -161,15 +169,10 @@ class Ledger:
         are in the middle of an epoch, for then none of them knows all losses.
         """
         if self._ranks.size > 1 and self._fresh.any():
-            raise BadInput(
-                f"state_dict() came in the middle of epoch {self.epoch}: with a group, call end_epoch first."
-            )
-        return {
-            "losses": self.losses,
-            "weights": self.weight_history,
-            "latest": self._latest,
-            "seen": self._seen | self._fresh,
-        }
+            raise BadInput(f"state_dict() was called within epoch {self.epoch}: with a group, call end_epoch first.")
+        losses = torch.from_numpy(self.losses.cpu().numpy())  # of a view, torch.save would write the whole buffer
+        seen = self._seen | self._fresh
+        return {"losses": losses, "weights": list(self._weights), "latest": self._latest.clone(), "seen": seen}
 
     def load_state_dict(self, state):
         """Go on where `state_dict()` was taken. Raises ValueError if that was a ledger of another size."""
@@ -178,7 +181,8 @@ class Ledger:
         self._latest.copy_(state["latest"])
         self._seen.copy_(state["seen"])
         self._fresh.zero_()
-        self._losses, self._weights = (_Rows(self._latest, state[name]) for name in ("losses", "weights"))
+        self._losses = _Rows(self._latest, state["losses"])
+        self._weights = [packed.to(self._latest.device) for packed in state["weights"]]
         self.weights = self._ask_the_rule()
 
     def _ask_the_rule(self):
@@ -203,9 +207,9 @@ class Ledger:
 class _Rows:
     """Rows of n numbers, one an epoch. The buffer doubles when it is full: an epoch costs the same at any length."""
 
-    def __init__(self, like, rows=None):
+    def __init__(self, like, rows=()):
         self.buffer, self.count = like.new_empty(0, len(like)), 0
-        for row in () if rows is None else rows:
+        for row in rows:
             self.append(row)
 
     def __len__(self):
@@ -217,11 +221,43 @@ class _Rows:
 
     def append(self, row):
         if self.count == len(self.buffer):
-            bigger = self.buffer.new_empty(max(8, 2 * self.count), self.buffer.shape[1])
+            bigger = _room(self.buffer, max(8, 2 * self.count))
             bigger[: self.count] = self.buffer
             self.buffer = bigger
         self.buffer[self.count] = row
         self.count += 1
+
+
+def _room(like, rows):
+    """A new buffer with so many rows like those of `like`. A large one is a file without a name, on Linux.
+
+    The system takes its pages out of memory when that is short. Where the disk is full, or on a GPU, it is memory.
+    """
+    n = like.shape[1]
+    if like.device.type == "cpu" and rows * n >= LARGE:
+        try:
+            with tempfile.TemporaryFile() as file:
+                os.posix_fallocate(file.fileno(), 0, 4 * rows * n)  # a disk that is full later would end the process
+                return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=(rows, n)))
+        except (OSError, AttributeError):
+            pass
+    return like.new_empty(rows, n)
+
+
+def _packed(weights):
+    """`weights` (n,) as bits, uint8 (⌈n / 8⌉,), where all are 0 or 1, else a copy of them."""
+    kept = weights.bool()
+    if not torch.equal(kept.to(weights), weights):
+        return weights.clone()
+    eights = F.pad(kept.to(torch.uint8), (0, -len(kept) % 8)).view(-1, 8)
+    return sum(eights[:, bit] << bit for bit in range(8))
+
+
+def _unpacked(packed, n):
+    """The weights (n,) of which `_packed` made `packed`."""
+    if packed.dtype != torch.uint8:
+        return packed
+    return torch.stack([packed >> bit & 1 for bit in range(8)], 1).flatten()[:n]
 
 
 class _Batches(Sampler):
