@@ -12,6 +12,7 @@ It is the only state of Step-E. `fit` trains with it, and so can a loop of your 
         ledger.end_epoch(score=lambda i: losses_without_gradient(i))
 """
 
+import contextlib
 import math
 import os
 import tempfile
@@ -60,17 +61,17 @@ class Ledger:
         self._latest = torch.full((self.n,), torch.nan, device=device)
         self._seen = torch.zeros(self.n, dtype=torch.bool, device=device)  # ever
         self._fresh = self._seen.clone()  # in the running epoch, by this rank
-        self._losses, self._weights = _Rows(self._latest), []
+        self._rows, self._weights = self._latest.new_empty(0, self.n), []  # an epoch each; some rows are still empty
         self.weights = self._ask_the_rule()
 
     @property
     def epoch(self):
-        return len(self._losses)
+        return len(self._weights)
 
     @property
     def losses(self):
         """The last known loss of every sample after each finished epoch: float32 (epochs, n). NaN = never seen."""
-        return self._losses.filled
+        return self._rows[: self.epoch]
 
     @property
     def weight_history(self):
@@ -155,7 +156,9 @@ class Ledger:
                 f"{unseen} of {self.n} samples have no loss at the end of epoch {self.epoch}: record(i, loss) every "
                 "batch, and let none be dropped (batches(size) makes nearly equal ones, for every rank its own)."
             )
-        self._losses.append(self._latest)
+        if self.epoch == len(self._rows):
+            self._rows = _grown(self._rows)
+        self._rows[self.epoch] = self._latest
         self._weights.append(_packed(self.weights))
         self._fresh.zero_()
         if not last:
@@ -181,7 +184,7 @@ class Ledger:
         self._latest.copy_(state["latest"])
         self._seen.copy_(state["seen"])
         self._fresh.zero_()
-        self._losses = _Rows(self._latest, state["losses"])
+        self._rows = state["losses"].to(self._latest)
         self._weights = [packed.to(self._latest.device) for packed in state["weights"]]
         self.weights = self._ask_the_rule()
 
@@ -204,44 +207,21 @@ class Ledger:
         return trained[torch.randperm(len(trained), generator=generator).to(trained.device)]
 
 
-class _Rows:
-    """Rows of n numbers, one an epoch. The buffer doubles when it is full: an epoch costs the same at any length."""
+def _grown(rows):
+    """A buffer with the same `rows` (epochs, n) and at least as many empty ones: an epoch costs the same at any length.
 
-    def __init__(self, like, rows=()):
-        self.buffer, self.count = like.new_empty(0, len(like)), 0
-        for row in rows:
-            self.append(row)
-
-    def __len__(self):
-        return self.count
-
-    @property
-    def filled(self):
-        return self.buffer[: self.count]
-
-    def append(self, row):
-        if self.count == len(self.buffer):
-            bigger = _room(self.buffer, max(8, 2 * self.count))
-            bigger[: self.count] = self.buffer
-            self.buffer = bigger
-        self.buffer[self.count] = row
-        self.count += 1
-
-
-def _room(like, rows):
-    """A new buffer with so many rows like those of `like`. A large one is a file without a name, on Linux.
-
-    The system takes its pages out of memory when that is short. Where the disk is full, or on a GPU, it is memory.
+    A large one is a file without a name (Linux alone), whose pages the system takes out of memory when that is short.
+    Where the disk is full, or on a GPU, it is memory.
     """
-    n = like.shape[1]
-    if like.device.type == "cpu" and rows * n >= LARGE:
-        try:
-            with tempfile.TemporaryFile() as file:
-                os.posix_fallocate(file.fileno(), 0, 4 * rows * n)  # a disk that is full later would end the process
-                return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=(rows, n)))
-        except (OSError, AttributeError):
-            pass
-    return like.new_empty(rows, n)
+    shape = max(8, 2 * len(rows)), rows.shape[1]
+    bigger = None
+    if rows.device.type == "cpu" and math.prod(shape) >= LARGE and hasattr(os, "posix_fallocate"):
+        with contextlib.suppress(OSError), tempfile.TemporaryFile() as file:
+            os.posix_fallocate(file.fileno(), 0, 4 * math.prod(shape))  # a disk full later would end the process
+            bigger = torch.from_numpy(np.memmap(file, np.float32, "r+", shape=shape))
+    bigger = rows.new_empty(shape) if bigger is None else bigger
+    bigger[: len(rows)] = rows
+    return bigger
 
 
 def _packed(weights):
