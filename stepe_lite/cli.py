@@ -1,5 +1,6 @@
 """The command `stepe-lite` (also `python -m stepe_lite`). What a command needs is imported when it runs."""
 
+import contextlib
 import signal
 import sys
 import warnings
@@ -231,6 +232,7 @@ def _noise_model(kind, rate):
 @click.option("--preset", help="Which grid: smoke, cpu, calibrate, paper or cifar-stem.")
 @click.option("--out", help="Folder of the grid; what is finished there is not run again. Default: runs/PRESET.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Processes; more may join from another shell.")
+@click.option("--dask", metavar="ADDRESS", help="Have the workers of this Dask scheduler make the runs.")
 @click.option("--root", help="Folder with the data files.")
 @click.option(
     "--show",
@@ -240,7 +242,7 @@ def _noise_model(kind, rate):
     help="Run nothing: print the table of this folder or .csv; without one, all that the course has recorded.",
 )
 @click.option("--save", is_flag=True, help="Keep the results in the course's folder notebooks/results.")
-def table(preset, out, jobs, root, show, save):
+def table(preset, out, jobs, dask, root, show, save):
     """The paper's comparison on human label noise: run or continue a grid of experiments, and print its table.
 
     On two cores smoke takes minutes, cpu some hours, paper (ResNet-18 on all images) a weekend; cifar-stem wants a
@@ -269,10 +271,12 @@ def table(preset, out, jobs, root, show, save):
         return
     out, failed = expand("--show" if show else "--out", show or out or f"runs/{preset}"), {}
     if show is None:
+        root = root and str(expand("--root", root).resolve())
         runs = [experiments.grid_run(run, root) for run in experiments.runs_of(preset)]
         for run in {tuple(run.about["run"][:1]): run for run in runs}.values():
             run.arrange()  # is the data there?
-        experiments.make(runs, out, jobs=jobs, progress=sys.stderr.isatty())
+        with _dask_client(dask) as executor:
+            experiments.make(runs, out, jobs=jobs, executor=executor, progress=sys.stderr.isatty())
         failed = experiments.failures(runs, out)
     for name, reason in failed.items():
         click.echo(f"✗ {name} failed: {reason}", err=True)
@@ -281,6 +285,19 @@ def table(preset, out, jobs, root, show, save):
         if save:
             experiments.save(out, preset, results, root)
     sys.exit(1 if failed else 0)
+
+
+def _dask_client(address):
+    """A client of the scheduler at `address` as a context; without an address, a context of None."""
+    if address is None:
+        return contextlib.nullcontext()
+    from .utils import BadInput
+
+    try:
+        from dask.distributed import Client
+    except ImportError:
+        raise BadInput('--dask needs Dask: python -m pip install "dask[distributed]".') from None
+    return Client(address, timeout="10s")
 
 
 @main.command()

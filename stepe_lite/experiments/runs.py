@@ -34,6 +34,9 @@ from ..training import fit
 from ..utils import BadInput, check_choice, check_folder, check_whole, scratch_folder, written_beside
 from .plan import METHODS, RECIPES, methods
 
+# `fit` sets random numbers and threads of the whole process: where that has several workers, one trains at a time.
+_ALONE = threading.Lock()
+
 
 class RunFailed(RuntimeError):
     """Some runs failed; the message says which and why. What was finished is kept."""
@@ -80,11 +83,15 @@ def _data(dataset, subset, root):
     return data if subset is None else data.subset(subset, seed=0)
 
 
-def make(runs, out=None, *, jobs=1, progress=True):
+def make(runs, out=None, *, jobs=1, executor=None, progress=True):
     """Make those `runs` (a list of `Run`) that are not finished in the folder `out`: dict name -> History.
 
     Without `out` nothing is kept but what is returned. `jobs` processes share the work, each with one thread on a CPU,
-    so that their number changes no result. A run that fails is recorded, and tried again by the next call; its name is
+    so that their number changes no result. In their place, `executor` is anything whose `submit(function, *arguments)`
+    gives a future: dask.distributed's Client (which tries again when a worker dies), a loky or submitit executor. Each
+    run is a task; the workers need this package, the data and the folder `out`. Ctrl-C takes back what has not begun.
+
+    A run that fails is recorded, and tried again by the next call; its name is
     not in what is returned. The networks are there for the runs made by this very process.
 
     Raises ValueError or OSError for bad arguments, and before any run starts; OSError as soon as the disk is full;
@@ -93,6 +100,13 @@ def make(runs, out=None, *, jobs=1, progress=True):
     from tqdm.auto import tqdm
 
     check_whole("jobs", jobs, least=1)
+    if executor is not None and not hasattr(executor, "submit"):
+        raise BadInput(
+            f"executor is {executor!r}, but must have a method submit, such as dask.distributed's Client has."
+        )
+    if executor is not None and (out is None or jobs > 1):
+        wrong = "out is None, but must be a folder that they see" if out is None else f"jobs is {jobs}, but must be 1"
+        raise BadInput(f"{wrong}: the workers of the executor make the runs.")
     paths = [run.path(Path()) for run in runs]
     if twice := {path.stem for path in paths if paths.count(path) > 1}:
         raise BadInput(f"runs has {min(twice)!r} more than once: every run needs a name of its own.")
@@ -101,7 +115,7 @@ def make(runs, out=None, *, jobs=1, progress=True):
         for run in tqdm(runs, unit="run", disable=not progress, leave=False):
             made[run.name] = fit(**run.arrange(), progress=False)
         return made
-    out = check_folder("out", out)
+    out = check_folder("out", out).resolve()  # a worker may stand in another folder
     for run in runs:
         _check_recipe(run, out)
     with scratch_folder(out) as stamp:
@@ -118,7 +132,10 @@ def make(runs, out=None, *, jobs=1, progress=True):
         try:
             for helper in helpers:
                 helper.start()
-            _work(runs, out, began, made, show)
+            if executor is None:
+                _work(runs, out, began, made, show)
+            else:
+                _hand_over(executor, runs, out, began, show)
         finally:
             for helper in helpers:
                 if helper.pid:
@@ -161,6 +178,22 @@ def _help(runs, out, began):
     _work(runs, out, began)
 
 
+def _hand_over(executor, runs, out, began, show):
+    """Let the workers of `executor` make each run that is left, and wait for them."""
+    tasks = [executor.submit(_work, [run], out, began) for run in runs if not _is_over(run, out, began)]
+    try:
+        while tasks:
+            show(f"{len(tasks)} handed over")
+            for task in [task for task in tasks if task.done()]:
+                tasks.remove(task)
+                task.result()  # raises what ends a grid
+            time.sleep(0.1)
+        show("done")
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
 def _work(runs, out, began, made=None, show=lambda doing: None):
     """Make one run after the other until none is left, passing over those that another process holds."""
     from filelock import FileLock, Timeout
@@ -171,7 +204,7 @@ def _work(runs, out, began, made=None, show=lambda doing: None):
         for run in waiting:
             show(run.name)
             try:
-                with FileLock(run.path(out, ".lock"), timeout=0):
+                with _ALONE, FileLock(run.path(out, ".lock"), timeout=0):
                     if not _is_over(run, out, began):
                         taken += 1
                         tried.add(run.name)
