@@ -383,8 +383,9 @@ def valid_calls(folder):
         "loss": losses.cross_entropy,
     }  # fmt: skip
     rules = {
-        "StepE": StepE(ramp, momentum=0.5), "soft": StepE(ramp, soft=0.5), "per class": StepE(ramp, per_class=data.labels),
-        "truncation": LossTruncation(0.2), "self-paced": SelfPaced(ramp), "one-shot": OneShotFilter(0.2, 1),
+        "StepE": StepE(ramp, momentum=0.5), "soft": StepE(ramp, soft=0.5),
+        "per class": StepE(ramp, per_class=data.labels), "truncation": LossTruncation(0.2),
+        "self-paced": SelfPaced(ramp), "one-shot": OneShotFilter(0.2, 1),
         "random": RandomExclusion(ramp), "keep": KeepOnly(~data.is_mislabeled), "all": Everything(),
         "estimated": peers.EstimatedStepE(1, 2),
     }  # fmt: skip
@@ -441,7 +442,8 @@ def valid_calls(folder):
         "fit steps": (fit, {"data": data, "model": "mlp", "rule": StepE(ramp), "steps": 2, "progress": False}),
         "History.load": (History.load, {"path": saved}),
         "save": (history.save, {"path": folder / "copy.npz"}),
-        "suspicious": (review.suspicious, {"data": data, "run": history, "rank_by": "mean loss", "probabilities": None}),
+        "suspicious": (review.suspicious, {"data": data, "run": history, "rank_by": "mean loss",
+                       "probabilities": None}),
         "suspicious by probabilities": (review.suspicious, {"data": data, "run": few,
                                         "probabilities": torch.full((40, 10), 0.1)}),
         "Review": (review.Review, {"table": table, "classes": data.classes}),
