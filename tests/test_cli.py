@@ -511,7 +511,7 @@ def test_a_stopped_run_ends_its_kernel_and_leaves_no_copy(tmp_path, number, stat
         time.sleep(0.05)
     running.send_signal(number)
     running.communicate(timeout=100)
-    assert running.returncode == status and os.listdir(tmp_path / "out") == []
+    assert running.returncode == status and os.listdir(tmp_path / "out") == [".lock"]
     end = time.monotonic() + 60
     while time.monotonic() < end and is_alive(int(started.read_text())):
         time.sleep(0.1)
