@@ -72,6 +72,20 @@ def test_every_solution_of_the_teachers_edition_is_in_its_cell_and_right(written
     assert seen == sorted(EXERCISES)
 
 
+def test_the_teachers_edition_runs_passes_every_check_and_says_so(written, tmp_path):
+    (path,) = written[1].glob("07_*.ipynb")  # the quickest
+    notebook = read(path)
+    notebook.cells.append(new_code_cell("check.solved(7)"))
+    nbformat.write(notebook, tmp_path / path.name)
+    report = course.run([tmp_path / path.name], out=tmp_path / "out", progress=False)
+    assert report["notebooks"][0]["ok"], report
+    outputs = [out for cell in read(tmp_path / "out" / path.name).cells for out in cell.get("outputs", [])]
+    records = [out.metadata["stepe_lite_check"] for out in outputs if "stepe_lite_check" in out.get("metadata", {})]
+    assert [(each["exercise"], each["verdict"]) for each in records] == [("7.1", "right"), ("7.2", "right")]
+    assert outputs[-1].data["text/plain"] == "Exercises solved: 2 of 2 (7.1 ✓, 7.2 ✓)"
+    assert outputs[-1].metadata["stepe_lite_solved"] == [2, 2]
+
+
 def test_the_teachers_edition_keeps_the_answers_to_discuss(written):
     folded = [path.read_text(encoding="utf-8").count("<summary>Answer") for path in sorted(written[1].iterdir())]
     there = [path.read_text(encoding="utf-8").count("<summary>Answer") for path in course.folder().glob("[0-9]*.ipynb")]
