@@ -11,8 +11,10 @@ import torch
 from sklearn.mixture import GaussianMixture
 
 from stepe_lite import StepE, analysis, checks, course, noise, ranking, schedules
+from stepe_lite.checks import shared
 from stepe_lite.schedules import constant
 
+EXERCISE_NUMBERS = sorted(shared.EXERCISES)
 PATHS = sorted(course.folder().glob("[0-9]*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
@@ -39,7 +41,21 @@ def test_it_opens_with_aims_needs_and_run_time_and_closes_with_findings(path):
     assert cells[0].source.startswith("# ")
     for word in ("After this notebook you can", "You need", "Run time"):
         assert word in cells[0].source
-    assert cells[-1].source.startswith("## What we found")
+    closing = [cell for cell in cells if cell.cell_type == "markdown"][-1]
+    assert closing.source.startswith("## What we found")
+    assert cells[-1] is closing or cells[-1].source == f"check.solved({int(path.stem[:2])})"
+
+
+@every_notebook
+def test_exercises_are_numbered_as_their_checks_are(path):
+    number, checked = None, []
+    for cell in read(path).cells:
+        if cell.cell_type == "markdown":
+            number = (re.findall(r"^### Exercise (\d)", cell.source, re.M) or [number])[-1]
+        for name in re.findall(r"^check\.(\w+)\((?:my_|most_)", cell.source, re.M):
+            checked.append(getattr(checks, name).exercise)
+            assert checked[-1] == f"{int(path.stem[:2])}.{number}"
+    assert checked == [each for each in EXERCISE_NUMBERS if each.split(".")[0] == str(int(path.stem[:2]))]
 
 
 @every_notebook

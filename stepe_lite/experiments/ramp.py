@@ -19,7 +19,8 @@ from .. import __version__, analysis, noise, schedules
 from ..datasets import load
 from ..rules import Everything, LossTruncation, StepE
 from ..training import fit
-from ..utils import BadInput, check_folder, check_whole, expand, written_beside
+from ..utils import BadInput, check_folder, check_whole, expand, only_one, written_beside
+from .tables import read_csv
 
 SETTINGS = {"dataset": "digits", "model": "mlp", "epochs": 60}
 WARMUPS = 2, 5, 15  # epochs
@@ -112,18 +113,13 @@ def run(out, seeds=SEEDS, progress=True):
     the runs were made. There are 1,430, about a second and a half each on one free core.
     Raises ValueError if `out` was made with other settings, OSError if it cannot be written or another process does.
     """
-    from filelock import FileLock, Timeout
     from tqdm.auto import tqdm
 
     out, wanted = expand("out", out), cells(check_whole("seeds", seeds, least=1))
     if out.suffix != ".csv":
         raise BadInput(f"out is {str(out)!r}, but must be a file that ends in .csv.")
     check_folder("the folder of out", out.parent)
-    lock, threads = FileLock(out.with_name(f".{out.name}.lock")), torch.get_num_threads()
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise OSError(f"out is {str(out)!r}, which another process is writing.") from None
+    lock, threads = only_one(f"out is {str(out)!r}", out.with_name(f".{out.name}.lock")), torch.get_num_threads()
     with lock, tqdm(total=len(wanted), unit="run", disable=not progress) as bar:
         made, rows = _made_before(out), read(out).to_dict("records") if out.exists() else []
         done, data = {_key(row) for row in rows}, load(SETTINGS["dataset"])
@@ -150,10 +146,7 @@ def read(path):
 
     Raises FileNotFoundError if it is not there, ValueError if it is no such table.
     """
-    runs = pd.read_csv(path, dtype={"warmup": "Int64", "ramp": "Int64"})
-    if missing := [column for column in COLUMNS if column not in runs]:
-        raise BadInput(f"{str(path)!r} is no table of the map: it has no column {missing[0]!r}.")
-    return runs
+    return read_csv(expand("path", path), COLUMNS, COLUMNS[:1], dtype={"warmup": "Int64", "ramp": "Int64"})
 
 
 def gains(runs, column="accuracy_last"):
@@ -202,8 +195,12 @@ def _made_before(out):
         return {"command": "stepe-lite ramp", "settings": settings, "final": final, "versions": [], "device": []}
     if not path.exists():
         raise BadInput(f"out is {str(out)!r}, but {path.name!r}, which says how it was made, is not beside it.")
-    made = json.loads(path.read_text(encoding="utf-8"))
-    if made["settings"] != settings:
+    try:
+        made = json.loads(path.read_text(encoding="utf-8"))
+        theirs = made["settings"], made["versions"] + made["device"]
+    except (ValueError, LookupError, TypeError):
+        raise BadInput(f"{str(path)!r}, which says how out was made, cannot be read: take another out.") from None
+    if theirs[0] != settings:
         raise BadInput(f"out is {str(out)!r}, made with {made['settings']}, but the map is now {settings}.")
     return made
 

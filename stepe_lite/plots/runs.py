@@ -240,7 +240,7 @@ def lost_classes(shares, classes, rare=(), ax=None):
 def ramp_gains(found):
     """What a ramp gains over none: a panel a warm-up, a row a kind of noise, a colour a length of the ramp.
 
-    `found`: the table of `experiments_ramp.gains`; dot = mean, line = 95 % interval. Right of 0 the ramp pays.
+    `found`: the table of `experiments.ramp.gains`; dot = mean, line = 95 % interval. Right of 0 the ramp pays.
     """
     kinds, warmups, ramps = (list(dict.fromkeys(found[name])) for name in ("noise", "warmup", "ramp"))
     figure, axes = new_figure(1, len(warmups), (10, 0.42 * len(kinds) + 1.5), sharex=True, sharey=True)
