@@ -10,12 +10,16 @@ RAMPS = ("#56B4E9", "o"), ("#009E73", "s"), ("#882255", "D")  # from the shortes
 
 
 def curves(histories, column="test_accuracy", ax=None, label="test accuracy (%)"):
-    """One line a method over the epochs: `histories` is a dict name -> History, or its log; `column` a share, in %."""
+    """One line a method over the epochs: `histories` is a dict name -> History, or its log; `column` a share, in %.
+
+    An accuracy is measured after an epoch, "epochs trained"; an exclusion is of an epoch, which counts from 0.
+    """
     ax = new_axes(ax)
+    of_the_epoch = column in ("excluded_fraction", "precision", "recall")
     for name, history in histories.items():
         style, log = "--" if name in DASHED else "-", getattr(history, "log", history)
-        ax.plot(log.index + 1, 100 * log[column], style, label=name, color=colour_of(name))
-    ax.set(xlabel="epochs trained", ylabel=label)
+        ax.plot(log.index + (not of_the_epoch), 100 * log[column], style, label=name, color=colour_of(name))
+    ax.set(xlabel="epoch (counted from 0)" if of_the_epoch else "epochs trained", ylabel=label)
     whole_ticks(ax)
     ax.legend(fontsize=8)
     return ax
