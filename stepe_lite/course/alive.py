@@ -58,6 +58,7 @@ def sample_data(data, history, table, sample):
         "highest": 1.3 * float(np.nanmax(history.losses.numpy())),
         "excluded": _base64(np.packbits(history.excluded.numpy())),
         "columns": {name: rounded[name].tolist() for name in rounded},
+        "order": list(rounded),
         "sample": sample,
     }
 

@@ -248,9 +248,9 @@ words that the notebook saved stay as they are. */
       trained.replaceChildren(make("b", {}, `Trained for real. ${where}: `), `${row.said} `, meter, ` ${place}. ${data.map.about}`);
     }
 
-    back.call();
-    redrawn.push(show);
     pick();
+    back();
+    redrawn.push(show);
     place.explorer = { rule, show };
   }
 
@@ -315,7 +315,8 @@ words that the notebook saved stay as they are. */
         }
         path(pen, shade || getComputedStyle(place).color, [], values.map((value, epoch) => [px(epoch + 0.5), py(value)]));
       });
-      const columns = Object.keys(data.columns), text = (value) => (typeof value === "number" && !Number.isInteger(value) ? value.toFixed(3) : String(value));
+      const columns = data.order; // the columns of a JSON object have none
+      const text = (value) => (typeof value !== "number" || Number.isInteger(value) ? String(value) : value.toFixed(3));
       table.replaceChildren(make("table", {},
         make("thead", {}, make("tr", {}, ...["sample", ...columns].map((name) => make("th", { scope: "col" }, name)))),
         make("tbody", {}, make("tr", {}, make("th", { scope: "row" }, String(sample)), ...columns.map((name) => make("td", {}, text(of(name))))))));

@@ -31,6 +31,7 @@ const rules = (() => {
 
   /* Python's format of a number with `digits` decimals; toFixed takes halves upwards. */
   function fixed(x, digits) {
+    if (Number.isNaN(x)) return "nan";
     const scaled = x * 10 ** digits;
     return Number.isInteger(2 * scaled) ? (round(scaled) / 10 ** digits).toFixed(digits) : x.toFixed(digits);
   }

@@ -1,8 +1,8 @@
 """A map of schedules: what training gave for each warm-up, ramp, final fraction and shape, on the digits.
 
 Beside the sliders of notebook 4, which only ask a rule about recorded losses, it says what happened when the network
-was trained. The grid was fixed before the first run, and all of it is reported. Each seed has wrong labels, initial weights
-and an order of the samples of its own.
+was trained. The grid was fixed before the first run, and all of it is reported. Each seed has wrong labels, initial
+weights and an order of the samples of its own.
 """
 
 import pandas as pd
