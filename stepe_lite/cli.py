@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ class _Commands(click.Group):
             raise SystemExit(128 + number)  # so that locks are released and helpers ended, as after Ctrl-C
 
         before = signal.signal(signal.SIGTERM, stop)
+        warnings.formatwarning = lambda message, *_, **__: f"{message}\n"  # without the line of code that raised it
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -110,14 +112,14 @@ def handout(folder, notebooks, solutions):
 @main.command()
 @click.argument("files", nargs=-1, required=True)
 @click.option("--csv", "out", help="Also write the verdicts and sentences to this .csv, a row for each exercise.")
-@click.option("--timeout", type=float, default=300, show_default=True, help="Seconds for an answer.")
-@click.option("--jobs", type=int, default=1, show_default=True, help="Answers judged at a time.")
+@click.option("--timeout", type=float, default=300, show_default=True, help="Seconds for a notebook.")
+@click.option("--jobs", type=int, default=1, show_default=True, help="Notebooks marked at a time.")
 def mark(files, out, timeout, jobs):
     """Mark submitted notebooks: a table learner by exercise of right, wrong, untouched and error.
 
     THIS RUNS THE CODE IN FILES, with your rights on this machine: mark only what you would run yourself, or mark in a
-    container. Each answer is judged in a process of its own, in an empty folder, by the checks of this installation;
-    whatever a notebook prints or redefines changes no verdict.
+    container. Each notebook has a process of its own, in an empty folder, and its answers are judged by the checks of
+    this installation: what it prints or redefines changes no verdict.
     """
     from . import course
     from .course import marking
@@ -196,11 +198,8 @@ def train(data, root, subset, kind, rate, rules, schedule, warmup, ramp, final, 
         click.echo(
             f"final = {final:g}, the true noise rate (seed 0): a privilege that practice does not have (see --final)."
         )
-    too_long = "steps" not in settings and warmup >= settings.get("epochs", 60)
-    if "Step-E" in chosen and (final == 0 or too_long):
-        click.echo("Step-E will exclude nobody: final is 0, or the warm-up is as long as the training.", err=True)
-    elif "Step-E" in chosen and "steps" not in settings and warmup + ramp >= settings.get("epochs", 60):
-        click.echo("Step-E will never reach its final fraction: the ramp is not over when the training is.", err=True)
+    if "Step-E" in chosen and final == 0:
+        click.echo("Step-E will exclude nobody: final is 0.", err=True)
     make = getattr(schedules, check_choice("--schedule", schedule, schedules.names()))
     shape = make(final, warmup) if schedule == "constant" else make(warmup, ramp, final)
     if out is not None:
@@ -257,6 +256,8 @@ def table(preset, out, jobs, root, show, save):
         check_choice("--preset", preset, experiments.PRESETS)
     if preset is None and (show is None or save):
         raise BadInput(f"--preset is missing; choose one of {', '.join(experiments.PRESETS)}.")
+    if show == "" and save:
+        raise BadInput("--save is given with a --show of what is recorded already: name the folder of the grid.")
     results = course.folder() / "results"
     if show == "":
         recorded = [name for name in experiments.PRESETS if preset in (None, name)]
@@ -403,6 +404,7 @@ def doctor(root):
     from packaging.requirements import Requirement
 
     from . import datasets
+    from .course import runner
 
     click.echo(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     broken = []
@@ -427,7 +429,10 @@ def doctor(root):
     click.echo(f"device: {torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu, no CUDA GPU'}")
     for each in datasets.names():
         click.echo(f"data {each}: {_where(each, root)}")
+    if stale := runner.kernel_fault():
+        click.echo(f"✗ {stale}")
     if broken:
         quoted = " ".join(f'"{need}"' for need in broken)
         click.echo(f"Mend with: {sys.executable} -m pip install {quoted}")
+    if broken or stale:
         sys.exit(1)

@@ -17,7 +17,8 @@ import math
 import torch
 from torch.utils.data import Sampler
 
-from .utils import BadInput, check_whole
+from .rules import check_rule
+from .utils import BadInput, as_tensor, check_whole, find_device
 
 
 class Ledger:
@@ -40,12 +41,10 @@ class Ledger:
 
     def __init__(self, n, rule, *, rescore_every=1, device="cpu"):
         self.n = check_whole("n", n, least=1)
-        if not callable(rule) or isinstance(rule, type):
-            raise BadInput(f"rule is {rule!r}, but must be a rule such as StepE(schedules.linear(5, 15, 0.4)).")
-        self.rule = rule
+        self.rule = check_rule(rule)
         self.rescore_every = check_whole("rescore_every", rescore_every, least=1)
-        self._latest = torch.full((self.n,), torch.nan, device=device)
-        self._seen = torch.zeros(self.n, dtype=torch.bool, device=device)
+        self._latest = torch.full((self.n,), torch.nan, device=find_device(device))
+        self._seen = torch.zeros(self.n, dtype=torch.bool, device=self._latest.device)
         self._losses, self._weights = _Rows(self._latest), _Rows(self._latest)
         self.weights = self._ask_the_rule()
 
@@ -70,8 +69,8 @@ class Ledger:
 
     @property
     def excluded(self):
-        """Indices of the excluded samples, those with a weight below ½ (for a hard rule: 0): int64."""
-        return (self.weights < 0.5).nonzero().flatten()
+        """bool (n,): weight below ½, which for a hard rule is weight 0; as a row of `History.excluded`."""
+        return self.weights < 0.5
 
     def batches(self, size):
         """A batch sampler for DataLoader: what the epoch trains on, in random order, in nearly equal batches.
@@ -90,7 +89,7 @@ class Ledger:
 
         Keeps no gradient. Raises ValueError where these do not fit together.
         """
-        index, loss = torch.as_tensor(index), torch.as_tensor(loss)
+        index, loss = as_tensor("index", index), as_tensor("loss", loss)
         if loss.shape != index.shape or loss.ndim != 1:
             raise BadInput(
                 f"loss has shape {tuple(loss.shape)} for {tuple(index.shape)} indices, but must be "
@@ -142,12 +141,14 @@ class Ledger:
         """Go on where `state_dict()` was taken. Raises ValueError if that was a ledger of another size."""
         if state["losses"].shape[1] != self.n:
             raise BadInput(f"state is of {state['losses'].shape[1]} samples, but this ledger has {self.n}.")
-        self._latest, self._seen = state["latest"].to(self._latest), state["seen"].to(self._seen)
+        self._latest.copy_(state["latest"])  # not its own tensor, which may be another ledger's
+        self._seen.copy_(state["seen"])
         self._losses, self._weights = (_Rows(self._latest, state[name]) for name in ("losses", "weights"))
         self.weights = self._ask_the_rule()
 
     def _ask_the_rule(self):
-        weights = torch.as_tensor(self.rule(self.losses, self.epoch), dtype=torch.float32, device=self._latest.device)
+        weights = as_tensor("the rule's weights", self.rule(self.losses, self.epoch), torch.float32)
+        weights = weights.to(self._latest.device)
         if weights.shape != (self.n,):
             raise BadInput(f"the rule gave weights of shape {tuple(weights.shape)}, but must give ({self.n},).")
         if not ((weights >= 0) & (weights <= 1)).all():

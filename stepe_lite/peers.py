@@ -1,6 +1,7 @@
 """Methods that are more than a rule, or that need more than the losses so far."""
 
 import copy
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -14,8 +15,8 @@ from .learner import Learner, Settings, check_data, isolated, seed_torch, takes_
 from .ranking import exclude_highest
 from .rules import Everything, StepE, as_losses, check_keeps_some, check_schedule
 from .schedules import linear
-from .training import fit
-from .utils import BadInput, check_whole, seed_for
+from .training import TrainingDiverged, fit
+from .utils import BadInput, as_tensor, check_flag, check_whole, seed_for
 
 
 def loss_mixture(losses):
@@ -30,7 +31,7 @@ def loss_mixture(losses):
     """
     from sklearn.mixture import GaussianMixture
 
-    losses = torch.as_tensor(losses, dtype=torch.float32).cpu()
+    losses = as_tensor("losses", losses, torch.float32).cpu()
     if losses.ndim != 1 or len(losses) < 2 or not torch.isfinite(losses).all():
         raise BadInput(f"losses has shape {tuple(losses.shape)}, but must be (n,), finite, with n at least 2.")
     low, high = losses.min(), losses.max()
@@ -77,7 +78,7 @@ class EstimatedStepE:
 
     def __call__(self, losses, epoch):
         losses = as_losses(losses)
-        if epoch < self.warmup or len(losses) < self.warmup:
+        if check_whole("epoch", epoch) < self.warmup or len(losses) < self.warmup:
             return StepE(linear(self.warmup, self.ramp, final=0.0))(losses, epoch)
         known = losses[self.warmup - 1]
         final, _ = loss_mixture(known[torch.isfinite(known)])
@@ -94,7 +95,8 @@ def co_teaching(data, model, schedule, *, progress=True, **settings):
 
     `model` is a name, or a function that makes a network; `settings` as for `fit`, without steps and averages. Returns
     the History of the first network: its losses, and as weights what it trained on. `backward_samples` and
-    `forward_samples` count both networks, `steps` those of one. Raises ValueError for bad arguments.
+    `forward_samples` count both networks, `steps` those of one. Raises ValueError for bad arguments, TrainingDiverged
+    if the loss is not finite.
     """
     from tqdm.auto import tqdm
 
@@ -103,7 +105,7 @@ def co_teaching(data, model, schedule, *, progress=True, **settings):
     settings = Settings(**settings)
     if settings.steps is not None or settings.average is not None:
         raise BadInput("steps and average are not there for co-teaching: pass epochs.")
-    check_schedule(schedule)
+    check_schedule(schedule), check_flag("progress", progress)
     check_data(data)
     first, second = Learner(data, model, settings), Learner(data, model, settings, purpose="second model")
     settings, n = first.settings, len(data)
@@ -112,6 +114,12 @@ def co_teaching(data, model, schedule, *, progress=True, **settings):
     measure, losses, weights, log = Measure(data, None, first), [], [], []
     config = describe(data, model, first, f"co_teaching({schedule})")
     latest = torch.full((n,), torch.nan, device=first.device)
+
+    def history():
+        table = pd.DataFrame(log, columns=COLUMNS).rename_axis("epoch")
+        rows = (torch.stack(each).cpu() if each else torch.empty(0, n) for each in (losses, weights))
+        return History(*rows, table, config, first.net)
+
     with isolated(first.device, settings.threads):
         for epoch in tqdm(range(settings.epochs), unit="epoch", disable=not progress, leave=False):
             seed_torch(first.device, seed_for("epoch", settings.seed, epoch))
@@ -126,13 +134,15 @@ def co_teaching(data, model, schedule, *, progress=True, **settings):
                 total += mine.detach()[for_me > 0].sum()
             trained = int(kept.sum())
             counts = {"backward_samples": 2 * trained, "forward_samples": 2 * (n - trained), "steps": parts}
+            if not math.isfinite(total.item()):
+                message = f"the training loss is {total.item()} at epoch {epoch}: try a smaller learning rate."
+                raise TrainingDiverged(message, history())
             row = {"train_loss": total.item() / trained, "seconds": time.perf_counter() - started} | counts
             log.append(row | measure(kept))
             losses.append(latest.clone())
             weights.append(kept)
     first.net.eval()
-    table = pd.DataFrame(log, columns=COLUMNS).rename_axis("epoch")
-    return History(torch.stack(losses).cpu(), torch.stack(weights).cpu(), table, config, first.net)
+    return history()
 
 
 class ConfidentLearning(NamedTuple):

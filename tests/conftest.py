@@ -58,3 +58,11 @@ def lab(tmp_path_factory):
         finally:
             server.close()
             opened.close()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the tests marked `torture` have seen."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, counts in report.user_properties:
+            if name == "torture" and report.when == "teardown":
+                terminalreporter.write_line(f"{report.nodeid.split('::')[1]}: {counts}")

@@ -163,7 +163,7 @@ def test_every_notebook_runs_whatever_happens_to_the_others(course_run):
     report, out = course_run
     assert [each["name"] for each in report["notebooks"]] == ["01_fine", *FAILING]
     assert [each["ok"] for each in report["notebooks"]] == [True] + [False] * 4
-    assert {path.name for path in out.iterdir()} == {"report.json", "index.html"} | {
+    assert {path.name for path in out.iterdir()} == {".lock", "report.json", "index.html"} | {
         f"{name}{suffix}" for name in ["01_fine", *FAILING] for suffix in (".ipynb", ".html")
     }
 
@@ -251,7 +251,9 @@ def test_braces_in_paths_are_just_braces(tmp_path, folder, name, out):
     report = course.run([path], {"epochs": 3}, tmp_path / out, html=True, progress=False)
     assert report["notebooks"][0]["ok"], report
     assert sorted(os.listdir(tmp_path)) == sorted([folder, out])
-    assert sorted(os.listdir(tmp_path / out)) == sorted([f"{name}.ipynb", f"{name}.html", "index.html", "report.json"])
+    assert sorted(os.listdir(tmp_path / out)) == sorted(
+        [".lock", f"{name}.ipynb", f"{name}.html", "index.html", "report.json"]
+    )
     assert texts(nbformat.read(tmp_path / out / f"{name}.ipynb", as_version=4)) == f"3 {tmp_path / out}\n"
 
 
@@ -287,7 +289,10 @@ def test_a_full_disk_keeps_the_old_copy_and_says_so(small_disk, tmp_path):
         course.run([path, after], {"length": 200_000}, small_disk, progress=False)
     assert raised.value.errno == errno.ENOSPC
     assert (small_disk / path.name).read_bytes() == before
-    assert os.listdir(small_disk) == [path.name]  # nothing half-written, and no report that is no longer true
+    assert sorted(os.listdir(small_disk)) == [
+        ".lock",
+        path.name,
+    ]  # nothing half-written, and no report that is no longer true
     assert not (tmp_path / "it ran").exists()
 
 
@@ -305,7 +310,7 @@ def test_a_copy_that_cannot_be_written_keeps_the_old_one(tmp_path, monkeypatch, 
     monkeypatch.setattr(papermill.iorw.LocalHandler, "write", full)
     with pytest.raises(OSError, match=re.escape(os.strerror(number))):
         course.run([path], out=out, progress=False)
-    assert (out / path.name).read_bytes() == before and os.listdir(out) == [path.name]
+    assert (out / path.name).read_bytes() == before and sorted(os.listdir(out)) == [".lock", path.name]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such file name there")

@@ -92,7 +92,10 @@ def test_what_would_mix_two_maps_is_refused(small, monkeypatch, tmp_path):
         (["--out", "map.txt"], "must be a file that ends in .csv"),
         (["--seeds", "0"], "seeds is 0, but must be a whole number, at least 1"),
         (["--show", "missing.csv"], "missing.csv"),
-        (["--show", str(RECORDED.with_name("cpu.csv"))], "is no table of the map: it has no column 'noise'"),
+        (
+            ["--show", str(RECORDED.with_name("cpu.csv"))],
+            "is no table of noise, rate, warmup, …: it has no column 'noise'",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_in_one_sentence(monkeypatch, tmp_path, arguments, said):

@@ -7,13 +7,15 @@ import errno
 import hashlib
 import json
 import multiprocessing
+import numbers
 import os
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
-from ..utils import BadInput, check_choice, check_folder, check_whole, written_beside
+from ..utils import BadInput, check_choice, check_folder, check_whole, only_one, written_beside
 from . import claims, pages
 
 METADATA = {
@@ -92,28 +94,32 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
     known = {path: parameters_of(path) for path in paths}
     for name in parameters:
         check_choice("parameter", name, sorted({p for of_one in known.values() for p in of_one}))
+        for path in paths:
+            if name in known[path]:
+                _check_kind(name, parameters[name], known[path][name]["default"], path.stem)
     out = check_folder("out", out)
     if any(path.resolve().parent == out.resolve() for path in paths):
         raise BadInput(f"out is {str(out)!r}, where the notebooks themselves are; choose another folder (or save).")
 
-    (out / "report.json").unlink(missing_ok=True)  # of copies that are replaced now
-    tasks = [(path, out, {name: v for name, v in parameters.items() if name in known[path]}) for path in paths]
-    entries, executed = [], {}
-    words, names = folder() / pages.GLOSSARY, [path.stem for path in paths]
-    for path, (entry, notebook) in zip(paths, _executed(tasks, jobs, progress)):
-        entries.append(entry)
-        executed[path.stem] = notebook
+    with only_one(f"out is {str(out)!r}", out / ".lock"):  # else the report might be of another's copies
+        (out / "report.json").unlink(missing_ok=True)  # of copies that are replaced now
+        tasks = [(path, out, {name: v for name, v in parameters.items() if name in known[path]}) for path in paths]
+        entries, executed = [], {}
+        words, names = folder() / pages.GLOSSARY, [path.stem for path in paths]
+        for path, (entry, notebook) in zip(paths, _executed(tasks, jobs, progress)):
+            entries.append(entry)
+            executed[path.stem] = notebook
+            if html:
+                page = pages.page(notebook, path.stem, names, folder() / "results", words.exists())
+                _write(out / f"{path.stem}.html", page)
+            if save and entry["ok"]:
+                _save(path, notebook)
+        report = {"notebooks": entries}
+        _write(out / "report.json", json.dumps(report, indent=1))
         if html:
-            page = pages.page(notebook, path.stem, names, folder() / "results", words.exists())
-            _write(out / f"{path.stem}.html", page)
-        if save and entry["ok"]:
-            _save(path, notebook)
-    report = {"notebooks": entries}
-    _write(out / "report.json", json.dumps(report, indent=1))
-    if html:
-        _write(out / "index.html", pages.index(entries, executed, words.exists()))
-        if words.exists():
-            _write(out / "glossary.html", pages.words(words.read_text(encoding="utf-8")))
+            _write(out / "index.html", pages.index(entries, executed, words.exists()))
+            if words.exists():
+                _write(out / "glossary.html", pages.words(words.read_text(encoding="utf-8")))
     return report
 
 
@@ -169,6 +175,27 @@ def parameters_of(path):
         raise BadInput(f"notebook is {str(path)!r}, which cannot be read as one: {error}.") from error
 
 
+def _check_kind(name, value, default, notebook):
+    """Raise ValueError unless `value` is of the kind of the parameter's `default` (text of Python)."""
+    default = value_of(default)
+    if default is None:
+        return
+    kinds = {
+        bool: ("True, False or text", bool | str),  # augment may also be "flip"
+        int: ("a whole number", numbers.Integral),
+        float: ("a number", numbers.Real),
+        str: ("text", str | os.PathLike),
+        list: ("a list with something in it", list | tuple),
+    }
+    said, kind = kinds.get(type(default), ("", object))
+    flag = isinstance(value, bool) and not isinstance(default, bool)
+    if flag or not isinstance(value, kind) or (isinstance(value, list | tuple) and not value):
+        raise BadInput(f"parameter {name} is {value!r}, but must be {said}, as in {notebook}: {default!r}.")
+    if isinstance(default, list) and default:
+        for each in value:
+            _check_kind(f"{name}, of which one", each, repr(default[0]), notebook)
+
+
 def _execute(path, out, parameters, progress, at=0):
     """(entry of the report, executed notebook); `at` is the line of its progress bar."""
     import nbformat
@@ -204,7 +231,7 @@ def by_papermill(path, partial, parameters, out, progress, at=0, **settings):
     try:
         papermill.execute_notebook(
             _unformatted(path), _unformatted(partial), parameters,
-            kernel_name="python3", cwd=str(out), log_output=False,
+            kernel_name="python3", kernel_manager_class=_own_kernels(), cwd=str(out), log_output=False,
             extra_arguments=["--log-level=40"],  # silence ipykernel's warning that local kernels use TCP
             progress_bar={"desc": path.stem, "leave": False, "position": at} if progress else False, **settings,
         )  # fmt: skip
@@ -218,6 +245,40 @@ def by_papermill(path, partial, parameters, out, progress, at=0, **settings):
         if partial.stat().st_size == 0:
             nbformat.write(nbformat.read(path, as_version=4), partial)
         return f"{type(failure).__name__}: {failure}"
+
+
+def _own_kernels():
+    """A manager of kernels that run this very Python: what "python3" stands for may be another one, or gone."""
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    class OwnKernels(AsyncKernelManager):
+        @property
+        def kernel_spec(self):
+            known = get_kernel_dict()
+            return KernelSpec(**{name: known[name] for name in ("argv", "display_name", "language")})
+
+    return OwnKernels
+
+
+def kernel_fault():
+    """What is wrong with the kernel "python3", which JupyterLab gives to the notebooks, as a sentence; else None."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    try:
+        spec = KernelSpecManager().get_kernel_spec("python3")
+        look = (
+            "from importlib.util import find_spec; raise SystemExit(0 if find_spec('stepe_lite') else 'no stepe_lite')"
+        )
+        found = subprocess.run([spec.argv[0], "-c", look], capture_output=True, text=True, env=os.environ | spec.env)
+        why = f"runs {spec.argv[0]}, which says: {found.stderr.strip()}" if found.returncode else None
+        place = spec.resource_dir
+    except OSError as error:
+        why, place = f"runs {error.filename}, which cannot be started ({error.strerror})", spec.resource_dir
+    except Exception as error:  # no kernel of that name, or a damaged file: half a dozen unrelated types
+        why, place = f"cannot be read ({error})", "kernels/python3"
+    return why and f"JupyterLab's kernel python3 ({place}) {why}. Mend with: jupyter kernelspec remove python3"
 
 
 def _unformatted(path):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from ..utils import BadInput, check_choice, expand, folder_beside
+from ..utils import BadInput, check_choice, check_flag, expand, folder_beside
 from . import images, labels, sheets
 
 MANIFEST = "manifest.csv"
@@ -76,6 +76,7 @@ def read(path, *, what, allow_empty=False, **how):
 
     Prints the classes, and what is left out with the reason.
     """
+    check_flag("allow_empty", allow_empty)
     root, found = expand("path", path), listing(path)
     candidates = {file: root / file for file, why in found.items() if not why}
     pixels, files = images.read_all(candidates, what=what, **how)

@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 
 from .. import __version__
-from ..utils import BadInput, check_folder, check_whole, expand, written_beside
+from ..utils import BadInput, check_folder, check_whole, expand, only_one, written_beside
+from .tables import read_csv
 
 
 def record(out, columns, key, wanted, make, about, progress=True, jobs=1):
@@ -25,7 +26,6 @@ def record(out, columns, key, wanted, make, about, progress=True, jobs=1):
     Each finished run is written at once; what was written is the same whatever `jobs`.
     Raises ValueError if `out` was made with other settings, OSError if it cannot be written or another process does.
     """
-    from filelock import FileLock, Timeout
     from tqdm.auto import tqdm
 
     out = expand("out", out)
@@ -33,11 +33,7 @@ def record(out, columns, key, wanted, make, about, progress=True, jobs=1):
     if out.suffix != ".csv":
         raise BadInput(f"out is {str(out)!r}, but must be a file that ends in .csv.")
     check_folder("the folder of out", out.parent)
-    lock = FileLock(out.with_name(f".{out.name}.lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise OSError(f"out is {str(out)!r}, which another process is writing.") from None
+    lock = only_one(f"out is {str(out)!r}", out.with_name(f".{out.name}.lock"))
     with lock, tqdm(total=len(wanted), unit="run", disable=not progress) as bar:
         made = _made_before(out, about)
         rows = {_key(row, key): row for row in read(out, columns).to_dict("records")} if out.exists() else {}
@@ -78,16 +74,11 @@ def read(path, columns):
 
     Raises FileNotFoundError if it is not there, ValueError if it is no such table.
     """
-    runs = pd.read_csv(path)
-    if missing := [column for column in columns if column not in runs]:
-        raise BadInput(f"{str(path)!r} is no table of the map: it has no column {missing[0]!r}.")
-    return runs.astype({"warmup": "Int64", "ramp": "Int64"})
+    return read_csv(expand("path", path), columns, columns[:1], dtype={"warmup": "Int64", "ramp": "Int64"})
 
 
 def _key(row, key):
-    values = [None if pd.isna(row[name]) else row[name] for name in key]
-    return tuple(int(value) if isinstance(value, float) and name != "final" else value
-                 for name, value in zip(key, values))  # fmt: skip
+    return tuple(None if pd.isna(row[name]) else row[name] for name in key)
 
 
 def _made_before(out, about):
@@ -97,9 +88,12 @@ def _made_before(out, about):
         return about | {"versions": [], "device": []}
     if not path.exists():
         raise BadInput(f"out is {str(out)!r}, but {path.name!r}, which says how it was made, is not beside it.")
-    made = json.loads(path.read_text(encoding="utf-8"))
-    if made["settings"] != about["settings"]:
-        settings = about["settings"]
+    try:
+        made = json.loads(path.read_text(encoding="utf-8"))
+        theirs, settings = (made["settings"], made["versions"] + made["device"])[0], about["settings"]
+    except (ValueError, LookupError, TypeError):
+        raise BadInput(f"{str(path)!r}, which says how out was made, cannot be read: take another out.") from None
+    if theirs != settings:
         raise BadInput(f"out is {str(out)!r}, made with {made['settings']}, but the map is now {settings}.")
     return made
 

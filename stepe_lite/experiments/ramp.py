@@ -6,9 +6,10 @@ The final fraction is the true noise rate of each set of labels, a privilege; bo
 after a pilot on two other seeds (100 and 101), and all of it is reported.
 """
 
+import math
+
 import numpy as np
 import pandas as pd
-import torch
 
 from .. import analysis, noise, schedules
 from ..datasets import load
@@ -82,14 +83,18 @@ def trial(data, warmup, ramp, seed, **settings):
 
 
 def worst_class_retention(data, excluded):
-    """Of the class that loses most of its rightly labelled samples, the share that is kept: float64 array (epochs,).
+    """`worst_class` at every epoch: float64 array (epochs,). `excluded` bool (epochs, n)."""
+    return np.array([worst_class(row, data.labels, data.is_mislabeled) for row in excluded])
 
-    `excluded` bool (epochs, n). Which class that is may change from epoch to epoch. A class all of whose samples are
-    mislabeled does not count.
+
+def worst_class(excluded, labels, is_mislabeled):
+    """Of the class that loses most of its rightly labelled samples, the share that is kept.
+
+    `excluded`, `is_mislabeled` bool (n,); `labels` int64 (n,), as given. A class all of whose samples are mislabeled
+    does not count; NaN if there is no other.
     """
-    right = ~data.is_mislabeled
-    kept = [(~excluded[:, right & (data.labels == c)]).double().mean(1) for c in range(len(data.classes))]
-    return np.nanmin(torch.stack(kept).numpy(), axis=0)
+    classes, right = labels[~is_mislabeled], (~excluded)[~is_mislabeled].double()
+    return min((right[classes == c].mean().item() for c in classes.unique()), default=math.nan)
 
 
 def cells(seeds=SEEDS):

@@ -8,6 +8,7 @@ grid that was killed goes on where it stopped, at most one epoch of each running
 
 import errno
 import functools
+import hashlib
 import json
 import math
 import multiprocessing
@@ -16,7 +17,6 @@ import os
 import platform
 import re
 import subprocess
-import tempfile
 import threading
 import time
 import traceback
@@ -31,8 +31,8 @@ import torch
 from .. import datasets, schedules
 from ..history import History, StaleCheckpoint
 from ..training import fit
-from ..utils import BadInput, check_choice, check_folder, check_whole, written_beside
-from .plan import RECIPES, methods
+from ..utils import BadInput, check_choice, check_folder, check_whole, scratch_folder, written_beside
+from .plan import METHODS, RECIPES, methods
 
 
 class RunFailed(RuntimeError):
@@ -55,8 +55,13 @@ class Run:
 
 def grid_run(run, root=None):
     """The `Run` of a (data set, recipe, method, seed); `root` as for `load`."""
-    _, recipe, _, _ = run
+    if not isinstance(run, tuple | list) or len(run) != 4:
+        raise BadInput(f"run is {run!r}, but must be (data set, recipe, method, seed).")
+    dataset, recipe, method, seed = run
+    check_choice("data set", dataset, datasets.names())
     check_choice("recipe", recipe, RECIPES)
+    check_choice("method", method, METHODS)
+    check_whole("seed", seed)
     about = {"run": list(run), "recipe": RECIPES[recipe]}
     return Run("_".join(map(str, run)), functools.partial(_arrange, run, root), about)
 
@@ -99,8 +104,8 @@ def make(runs, out=None, *, jobs=1, progress=True):
     out = check_folder("out", out)
     for run in runs:
         _check_recipe(run, out)
-    with tempfile.NamedTemporaryFile(dir=out, prefix=".began.") as stamp:
-        began = os.stat(stamp.name).st_mtime_ns  # by the clock of whoever keeps the folder, as for failures
+    with scratch_folder(out) as stamp:
+        began = stamp.stat().st_mtime_ns  # by the clock of whoever keeps the folder, as for failures
     spawn = multiprocessing.get_context("spawn").Process
     helpers = [spawn(target=_help, args=(runs, out, began), daemon=True) for _ in range(jobs - 1)]
     made = {}
@@ -222,6 +227,7 @@ def result(history, data=None):
         "accuracy_last": last.test_accuracy,
         "accuracy_best": log.test_accuracy.max(),
         "accuracy_early_stopped": log.test_accuracy[log.validation_accuracy.argmax()] if known else math.nan,
+        "epoch_early_stopped": int(log.validation_accuracy.argmax()) + 1 if known else math.nan,
         "excluded_fraction": last.excluded_fraction,
         "precision": precision,
         "recall": recall,
@@ -276,12 +282,27 @@ def read_record(path):
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadInput(f"{str(path)!r} is no record of a run: {error}.") from error
-    if not isinstance(record, dict) or not ({"run", "config", "result", "error"} & set(record)):
+    if not isinstance(record, dict) or not (_is_result(record) or "error" in record):
         raise BadInput(f"{str(path)!r} is no record of a run.")
+    if record.pop("sha256", None) not in (None, _digest(record)):  # older ones have none
+        raise BadInput(f"{str(path)!r} is a record of a run that was changed since it was written: delete it.")
     return record
+
+
+def _digest(record):
+    return hashlib.sha256(json.dumps(record, allow_nan=False).encode()).hexdigest()
+
+
+def _is_result(record):
+    """Whether it has what is read of a finished run, of the types that are written."""
+    parts = all(isinstance(record.get(part), dict) for part in ("config", "result", "log"))
+    figures = parts and all(value is None or isinstance(value, float | int) for value in record["result"].values())
+    run = record.get("run", ["data set", "recipe", "method", 0])  # what `tables.compare` keeps has none
+    return figures and isinstance(run, list) and [type(part) for part in run] == [str, str, str, int]
 
 
 def write_record(path, record):
     """Write a record as JSON: there whole, or not at all."""
     with written_beside(path) as partial:
-        partial.write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
+        whole = record | {"sha256": _digest(record)}
+        partial.write_text(json.dumps(whole, indent=1, allow_nan=False), encoding="utf-8")

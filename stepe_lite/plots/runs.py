@@ -110,6 +110,26 @@ def accuracies(runs, column="accuracy_last", ax=None, label="test accuracy at th
     return ax
 
 
+def lengths(runs, stopped=None, ax=None, label="test accuracy at the last epoch (%)"):
+    """Accuracy against the length of training: a dot a run, a line a method through the means.
+
+    `runs` as from `experiments.compare`, with a column `epochs`; `stopped` : runs that were stopped early, each a
+    diamond where it stopped.
+    """
+    ax = new_axes(ax, (6, 3.8))
+    for method, those in runs.groupby("method"):
+        style = {"color": colour_of(method), "marker": "o" if method == "Step-E" else "s"}
+        ax.plot(those.epochs, 100 * those.accuracy_last, linestyle="", markersize=4, alpha=0.45, **style)
+        means = 100 * those.groupby("epochs").accuracy_last.mean()
+        ax.plot(means.index, means, label=method, **style)
+    if stopped is not None:
+        at, reached = stopped.epoch_early_stopped, 100 * stopped.accuracy_early_stopped
+        ax.plot(at, reached, "D", color=colour_of("standard"), fillstyle="none", markersize=7, label="stopped early")
+    ax.set(xlabel="epochs trained", ylabel=label)
+    ax.legend(fontsize=8, loc="lower left")
+    return ax
+
+
 def spread(values, label="test accuracy at the last epoch (%)", ax=None):
     """One row a method, one dot a run: `values` is a dict name -> list of shares, drawn in %."""
     ax = new_axes(ax, (6, 0.4 * len(values) + 0.9))
@@ -202,7 +222,7 @@ def estimates(found, ax=None):
 
 
 def lost_classes(shares, classes, rare=(), ax=None):
-    """Excluded share of each class, in bars: `shares` is a dict method -> (k,); the classes `rare` are marked."""
+    """Excluded share of each class, in bars: `shares` is a dict method -> (k,); those in `rare` are named."""
     ax = new_axes(ax, (max(6, 0.5 * len(classes) + 2), 3))
     at, width = np.arange(len(classes)), 0.8 / len(shares)
     for i, (method, share) in enumerate(shares.items()):
@@ -210,8 +230,9 @@ def lost_classes(shares, classes, rare=(), ax=None):
         ax.bar(places, percent, width, color=colour_of(method), label=method)
         for place in places[percent < 0.5]:  # a bar of height 0 looks like a bar forgotten
             ax.annotate("0", (place, 1), ha="center", fontsize=7, color=colour_of(method))
-    ax.set_xticks(at, [f"{name}\n(rare)" if c in rare else name for c, name in enumerate(classes)])
-    ax.set(xlabel="clean class", ylabel="rightly labelled samples\nthat are excluded (%)", ylim=(0, 102))
+    ax.set_xticks(at, classes)
+    marked = f" (rare: {', '.join(classes[c] for c in rare)})" if len(rare) else ""
+    ax.set(xlabel=f"clean class{marked}", ylabel="rightly labelled samples\nthat are excluded (%)", ylim=(0, 102))
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
@@ -219,7 +240,7 @@ def lost_classes(shares, classes, rare=(), ax=None):
 def ramp_gains(found):
     """What a ramp gains over none: a panel a warm-up, a row a kind of noise, a colour a length of the ramp.
 
-    `found`: the table of `experiments_ramp.gains`; dot = mean, line = 95 % interval. Right of 0 the ramp pays.
+    `found`: the table of `experiments.ramp.gains`; dot = mean, line = 95 % interval. Right of 0 the ramp pays.
     """
     kinds, warmups, ramps = (list(dict.fromkeys(found[name])) for name in ("noise", "warmup", "ramp"))
     figure, axes = new_figure(1, len(warmups), (10, 0.42 * len(kinds) + 1.5), sharex=True, sharey=True)
@@ -256,10 +277,10 @@ def ramp_race(logs, columns):
         for ax, column in zip(axes[:, place], columns):
             for method, log in methods.items():
                 line = "-" if method == "Step-E" else "--"
-                ax.plot(log.index + 1, 100 * log[column], line, color=colour_of(method), label=method)
+                ax.plot(log.index, 100 * log[column], line, color=colour_of(method), label=method)
             whole_ticks(ax)
         axes[0, place].set_title(kind)
-        axes[-1, place].set_xlabel("epoch (counted from 1)")
+        axes[-1, place].set_xlabel("epoch (counted from 0)")
     for ax, label in zip(axes[:, 0], columns.values()):
         ax.set(ylabel=label, ylim=(None, 102))
     axes[0, -1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

@@ -167,6 +167,33 @@ class ScheduleExplorer(ipywidgets.VBox):
         self.leaderboard.value = f"{newest}{table}"
 
 
+class Question(ipywidgets.HBox):
+    """A question that is answered by a number, with a field for it; Enter says whether it is right.
+
+    text : the question, with the unit; answer : the right number; within : how far from it is still right
+    """
+
+    def __init__(self, text, answer, within):
+        self.answer, self.within = answer, within
+        self.field = ipywidgets.Text(
+            description=text, placeholder="a number, then Enter", continuous_update=False,
+            style={"description_width": "290px"}, layout={"width": "450px"},
+        )  # fmt: skip
+        self.reply = ipywidgets.HTML()
+        self.field.observe(self._reply, "value")
+        super().__init__([self.field, self.reply], layout={"flex_flow": "row wrap"})
+
+    def _reply(self, change):
+        said = self.field.value.strip().removesuffix("%").replace(",", ".")
+        try:
+            off = abs(float(said) - self.answer)
+        except ValueError:
+            self.reply.value = "✗ That is no number." if said else ""
+            return
+        hint = " A share? Here it is in %." if abs(100 * float(said) - self.answer) <= self.within else ""
+        self.reply.value = f"✓ It is {self.answer:.3g}." if off <= self.within else f"✗ Not yet.{hint}"
+
+
 def _labelled(control, text):
     control.description, control.style, control.layout = text, WIDE, LONG
     return control
