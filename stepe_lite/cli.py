@@ -1,6 +1,7 @@
 """The command `stepe-lite` (also `python -m stepe_lite`). What a command needs is imported when it runs."""
 
 import contextlib
+import os
 import signal
 import sys
 import warnings
@@ -72,15 +73,17 @@ def main():
 @click.option("--out", default="runs", show_default=True, help="Folder for the executed copies and report.json.")
 @click.option("--html", is_flag=True, help="Also write a page for each notebook and an index.")
 @click.option("--save", is_flag=True, help="Put the outputs into the notebooks themselves.")
-def run(notebooks, parameters, out, html, save):
-    """Execute notebooks in order and check every claim in them.
+@click.option("--jobs", type=int, help="Notebooks that run at a time. Default: as many as there are cores.")
+def run(notebooks, parameters, out, html, save, jobs):
+    """Execute notebooks and check every claim in them.
 
     NOTEBOOKS are paths, names or numbers ("03"); without any, the whole course runs on its embedded data.
     """
     from . import course
 
     chosen = {name: course.value_of(value) for name, value in parameters}
-    report = course.run(notebooks, chosen, out, html=html, save=save, progress=sys.stderr.isatty())
+    jobs = (os.cpu_count() or 1) if jobs is None else jobs
+    report = course.run(notebooks, chosen, out, html=html, save=save, progress=sys.stderr.isatty(), jobs=jobs)
     for entry in report["notebooks"]:
         held = sum(claim["holds"] for claim in entry["claims"])
         mark = "✓" if entry["ok"] else "✗"
@@ -329,6 +332,21 @@ def ramp(out, seeds, show):
 
     runs = ramp.run(out, seeds, progress=sys.stderr.isatty()) if show is None else ramp.read(show)
     click.echo(ramp.text(runs))
+
+
+@main.command("map")
+@click.option("--out", default="schedules.csv", show_default=True, help="CSV file; what is in it is not run again.")
+@click.option("--seeds", type=int, default=5, show_default=True, help="How many seeds, from 0.")
+@click.option("--jobs", type=int, default=1, show_default=True, help="Processes.")
+def schedule_map(out, seeds, jobs):
+    """What training gives for 180 schedules on the digits: the map beside the sliders of notebook 4.
+
+    Takes about a quarter of an hour on one free core. It may be interrupted; the same command goes on.
+    """
+    from .experiments import schedule_map
+
+    runs = schedule_map.run(out, seeds, jobs, progress=sys.stderr.isatty())
+    click.echo("\n".join(schedule_map.summary(runs).sort_values("way", ascending=False).said))
 
 
 @main.command()
