@@ -178,7 +178,7 @@ class Ledger:
         return {"losses": losses, "weights": list(self._weights), "latest": self._latest.clone(), "seen": seen}
 
     def load_state_dict(self, state):
-        """Go on where `state_dict()` was taken, on every rank. Raises ValueError if that was a ledger of another size."""
+        """Go on, on every rank, where `state_dict()` was taken. Raises ValueError if that ledger had another size."""
         if state["losses"].shape[1] != self.n:
             raise BadInput(f"state is of {state['losses'].shape[1]} samples, but this ledger has {self.n}.")
         self._latest.copy_(state["latest"])
