@@ -290,7 +290,7 @@ def torchrun(world, program, *arguments, **environment):
         [*map(str, command), *map(str, arguments)], env=environment, stderr=subprocess.PIPE, text=True
     )
     try:
-        _, said = running.communicate(timeout=200)
+        _, said = running.communicate(timeout=600)
     finally:
         running.terminate()  # torchrun ends its processes; nothing is left waiting for a rank that stopped
         running.wait()
