@@ -203,7 +203,8 @@ def result(name, out):
             found[path.name] = history.losses.numpy().tobytes(), history.weights.numpy().tobytes()
             found[path.name] += history.log.drop(columns="seconds").to_csv(), history.config
         elif path.suffix == ".csv":
-            found[path.name] = pd.read_csv(path).drop(columns="seconds").to_csv()
+            table = pd.read_csv(path)
+            found[path.name] = table.drop(columns=[name for name in table if "seconds" in name]).to_csv()
         elif path.suffix == ".ipynb":
             found[path.name] = [cell.get("outputs") for cell in nbformat.read(path, 4).cells]
         elif path.suffix == ".json" and "notebooks" in (record := json.loads(path.read_text())):
