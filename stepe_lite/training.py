@@ -2,7 +2,6 @@
 
 import math
 import time
-import warnings
 
 import pandas as pd
 import torch
@@ -11,7 +10,6 @@ from .history import COLUMNS, Checkpoint, History, Measure, data_digest, describ
 from .learner import Learner, Settings, check_data, find_device, isolated, seed_torch, takes_settings
 from .ledger import Ledger
 from .rules import check_keeps_some
-from .schedules import Schedule
 from .utils import seed_for
 
 __all__ = ["History", "Settings", "TrainingDiverged", "fit"]
@@ -20,7 +18,7 @@ __all__ = ["History", "Settings", "TrainingDiverged", "fit"]
 class TrainingDiverged(RuntimeError):
     """The training loss became NaN or infinite. `history` holds the epochs before."""
 
-    def __init__(self, message, history=None):  # None: an exception that comes from another process is built twice
+    def __init__(self, message, history):
         super().__init__(message)
         self.history = history
 
@@ -43,7 +41,6 @@ def fit(data, model, rule, *, validation=None, checkpoint=None, progress=True, *
     settings : epochs or steps, batch_size, lr, optimizer, seed, … as for `learner.Settings`
 
     Raises ValueError or OSError for bad arguments before any work starts, TrainingDiverged if the loss is not finite.
-    Warns if the training ends before the schedule of `rule` reaches its final fraction.
     """
     from tqdm.auto import tqdm
 
@@ -51,7 +48,6 @@ def fit(data, model, rule, *, validation=None, checkpoint=None, progress=True, *
     check_data(data, validation)
     # Nobody knows yet how many epochs so many steps are.
     check_keeps_some(rule, len(data), 0 if settings.steps else settings.epochs or 60, "samples")
-    warn_of_late_ramp(getattr(rule, "schedule", None), settings)
     rule = rule.for_labels(data.labels) if hasattr(rule, "for_labels") and not isinstance(rule, type) else rule
     keeper = checkpoint and Checkpoint(checkpoint, rule, settings.loss)
     ledger = Ledger(len(data), rule, rescore_every=settings.rescore_every, device=find_device(settings.device))
@@ -114,16 +110,3 @@ def train_epoch(learner, ledger, done, length):
     index, losses = torch.cat(batches), torch.cat(losses)
     ledger.record(index, losses)
     return {"train_loss": losses.mean().item(), "backward_samples": len(index), "steps": len(batches)}
-
-
-def warn_of_late_ramp(schedule, settings):
-    """Warn if `schedule`, where it is a Schedule, reaches its final fraction only after the last epoch."""
-    if not isinstance(schedule, Schedule) or settings.steps or schedule.final == 0:
-        return
-    reached, last = schedule.warmup + schedule.ramp, (settings.epochs or 60) - 1
-    if reached > last:
-        warnings.warn(
-            f"{schedule} reaches its final fraction at epoch {reached}, but the last one is epoch {last} (counted "
-            "from 0): train longer, or shorten warm-up and ramp.",
-            stacklevel=3,
-        )

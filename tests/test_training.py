@@ -866,30 +866,3 @@ def test_a_file_that_is_no_history_is_refused(tmp_path):
 def test_a_missing_history_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
         History.load(tmp_path / "nowhere.npz")
-
-
-# --- a schedule that is too long
-
-
-@pytest.mark.parametrize("make", [StepE, SelfPaced, RandomExclusion])
-def test_a_ramp_that_ends_after_the_last_epoch_warns(digits, make):
-    data = digits.subset(100, seed=0)
-    with pytest.warns(
-        UserWarning, match=r"linear\(warmup=1, ramp=2, final=0.4\) reaches .* at epoch 3, but .* epoch 2"
-    ):
-        fit(data, "mlp", make(schedules.linear(1, 2, 0.4)), epochs=3, progress=False)
-
-
-@pytest.mark.parametrize(
-    ("schedule", "length"),
-    [
-        (schedules.linear(1, 2, 0.4), {"epochs": 4}),
-        (schedules.linear(5, 15, 0.4), {"steps": 3}),  # how many epochs that is, the rule decides
-        (schedules.linear(5, 15, 0.0), {"epochs": 2}),
-        (lambda epoch: 0.0, {"epochs": 2}),
-    ],
-)
-def test_a_schedule_of_which_that_cannot_be_said_does_not_warn(digits, schedule, length):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        fit(digits.subset(100, seed=0), "mlp", StepE(schedule), progress=False, **length)
