@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ class _Commands(click.Group):
             raise SystemExit(128 + number)  # so that locks are released and helpers ended, as after Ctrl-C
 
         before = signal.signal(signal.SIGTERM, stop)
+        warnings.formatwarning = lambda message, *_, **__: f"{message}\n"  # without the line of code that raised it
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -193,11 +195,8 @@ def train(data, root, subset, kind, rate, rules, schedule, warmup, ramp, final, 
         click.echo(
             f"final = {final:g}, the true noise rate (seed 0): a privilege that practice does not have (see --final)."
         )
-    too_long = "steps" not in settings and warmup >= settings.get("epochs", 60)
-    if "Step-E" in chosen and (final == 0 or too_long):
-        click.echo("Step-E will exclude nobody: final is 0, or the warm-up is as long as the training.", err=True)
-    elif "Step-E" in chosen and "steps" not in settings and warmup + ramp >= settings.get("epochs", 60):
-        click.echo("Step-E will never reach its final fraction: the ramp is not over when the training is.", err=True)
+    if "Step-E" in chosen and final == 0:
+        click.echo("Step-E will exclude nobody: final is 0.", err=True)
     make = getattr(schedules, check_choice("--schedule", schedule, schedules.names()))
     shape = make(final, warmup) if schedule == "constant" else make(warmup, ramp, final)
     if out is not None:
@@ -254,6 +253,8 @@ def table(preset, out, jobs, root, show, save):
         check_choice("--preset", preset, experiments.PRESETS)
     if preset is None and (show is None or save):
         raise BadInput(f"--preset is missing; choose one of {', '.join(experiments.PRESETS)}.")
+    if show == "" and save:
+        raise BadInput("--save is given with a --show of what is recorded already: name the folder of the grid.")
     results = course.folder() / "results"
     if show == "":
         recorded = [name for name in experiments.PRESETS if preset in (None, name)]

@@ -251,6 +251,7 @@ class Learner:
         """Go back to the initial weights when the share `done` of the run is over; the learning rate starts again."""
         self.net.load_state_dict(self._fresh)
         self.optimizer, self._began_at = self._new_optimizer(), done
+        self._average = self._average and AveragedModel(self.net)
 
     def step(self, index, weights, done):
         """One optimiser step on the samples `index` (b,), weighted by `weights` (b,); returns their losses (b,)."""
@@ -281,7 +282,9 @@ class Learner:
         if done == 1:
             self.net.load_state_dict(self._average.module.state_dict())
             order = torch.randperm(len(self.images), device=self.device)
-            update_bn((self.images[part] for part in order.split(self.settings.batch_size)), self.net)
+            # Nearly equal batches, as in training: BatchNorm takes none of a single sample.
+            batches = order.tensor_split(math.ceil(len(order) / self.settings.batch_size))
+            update_bn((self.images[part] for part in batches), self.net)
 
     def score(self, index):
         """Losses (m,) of the samples `index` (m,) in evaluation mode, which leaves BatchNorm's statistics alone."""

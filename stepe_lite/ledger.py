@@ -70,8 +70,8 @@ class Ledger:
 
     @property
     def excluded(self):
-        """Indices of the excluded samples, those with a weight below ½ (for a hard rule: 0): int64."""
-        return (self.weights < 0.5).nonzero().flatten()
+        """bool (n,): weight below ½, which for a hard rule is weight 0; as a row of `History.excluded`."""
+        return self.weights < 0.5
 
     def batches(self, size):
         """A batch sampler for DataLoader: what the epoch trains on, in random order, in nearly equal batches.
@@ -142,7 +142,8 @@ class Ledger:
         """Go on where `state_dict()` was taken. Raises ValueError if that was a ledger of another size."""
         if state["losses"].shape[1] != self.n:
             raise BadInput(f"state is of {state['losses'].shape[1]} samples, but this ledger has {self.n}.")
-        self._latest, self._seen = state["latest"].to(self._latest), state["seen"].to(self._seen)
+        self._latest.copy_(state["latest"])  # not its own tensor, which may be another ledger's
+        self._seen.copy_(state["seen"])
         self._losses, self._weights = (_Rows(self._latest, state[name]) for name in ("losses", "weights"))
         self.weights = self._ask_the_rule()
 

@@ -1,6 +1,7 @@
 """Methods that are more than a rule, or that need more than the losses so far."""
 
 import copy
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from .learner import Learner, Settings, check_data, isolated, seed_torch, takes_
 from .ranking import exclude_highest
 from .rules import Everything, StepE, as_losses, check_keeps_some, check_schedule
 from .schedules import linear
-from .training import fit
+from .training import TrainingDiverged, fit
 from .utils import BadInput, check_whole, seed_for
 
 
@@ -94,7 +95,8 @@ def co_teaching(data, model, schedule, *, progress=True, **settings):
 
     `model` is a name, or a function that makes a network; `settings` as for `fit`, without steps and averages. Returns
     the History of the first network: its losses, and as weights what it trained on. `backward_samples` and
-    `forward_samples` count both networks, `steps` those of one. Raises ValueError for bad arguments.
+    `forward_samples` count both networks, `steps` those of one. Raises ValueError for bad arguments, TrainingDiverged
+    if the loss is not finite.
     """
     from tqdm.auto import tqdm
 
@@ -112,6 +114,12 @@ def co_teaching(data, model, schedule, *, progress=True, **settings):
     measure, losses, weights, log = Measure(data, None, first), [], [], []
     config = describe(data, model, first, f"co_teaching({schedule})")
     latest = torch.full((n,), torch.nan, device=first.device)
+
+    def history():
+        table = pd.DataFrame(log, columns=COLUMNS).rename_axis("epoch")
+        rows = (torch.stack(each).cpu() if each else torch.empty(0, n) for each in (losses, weights))
+        return History(*rows, table, config, first.net)
+
     with isolated(first.device, settings.threads):
         for epoch in tqdm(range(settings.epochs), unit="epoch", disable=not progress, leave=False):
             seed_torch(first.device, seed_for("epoch", settings.seed, epoch))
@@ -126,13 +134,15 @@ def co_teaching(data, model, schedule, *, progress=True, **settings):
                 total += mine.detach()[for_me > 0].sum()
             trained = int(kept.sum())
             counts = {"backward_samples": 2 * trained, "forward_samples": 2 * (n - trained), "steps": parts}
+            if not math.isfinite(total.item()):
+                message = f"the training loss is {total.item()} at epoch {epoch}: try a smaller learning rate."
+                raise TrainingDiverged(message, history())
             row = {"train_loss": total.item() / trained, "seconds": time.perf_counter() - started} | counts
             log.append(row | measure(kept))
             losses.append(latest.clone())
             weights.append(kept)
     first.net.eval()
-    table = pd.DataFrame(log, columns=COLUMNS).rename_axis("epoch")
-    return History(torch.stack(losses).cpu(), torch.stack(weights).cpu(), table, config, first.net)
+    return history()
 
 
 class ConfidentLearning(NamedTuple):

@@ -8,11 +8,13 @@ Every method in this package that selects samples is a *rule*, a pure function `
 - `weights`: float32 tensor (n,) in [0, 1]; 0 excludes a sample from that epoch's gradient updates.
 
 Rules keep no state, so the same rule can be trained with, replayed on recorded losses and tested without training.
-How samples are ranked, ties and NaN included, is said in `ranking`. Two optional attributes are read by `fit`:
+How samples are ranked, ties and NaN included, is said in `ranking`. Optional attributes are read by `fit`:
 `for_labels(labels)` gives the rule that also knows the labels, `restart_epoch` asks for fresh weights at that epoch.
+A `schedule` or a `fraction` is taken for what the rule excludes, in [0, 1), and it is checked that some samples stay.
 """
 
 import hashlib
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -235,7 +237,7 @@ def _everything(losses):
 
 
 def check_schedule(schedule):
-    """Raise ValueError unless `schedule` is a function of the epoch with values in [0, 1)."""
+    """Raise ValueError unless `schedule` is a function of the epoch with a value in [0, 1) at epoch 0."""
     try:
         check_fraction("schedule(0)", schedule(0))
     except TypeError:
@@ -247,7 +249,7 @@ def check_schedule(schedule):
 def check_keeps_some(rule, n, epochs, what):
     """Raise ValueError if `rule` would exclude all of `n` `what` in one of its `epochs`, as far as its fields tell.
 
-    A schedule does as well as a rule.
+    Warn if its schedule is not over by then. A schedule does as well as a rule.
     """
     schedule = getattr(rule, "schedule", rule if isinstance(rule, Schedule) else None)
     values = {"fraction": getattr(rule, "fraction", 0), "final": getattr(schedule, "final", 0)}
@@ -256,6 +258,9 @@ def check_keeps_some(rule, n, epochs, what):
     for name, value in values.items():
         if round(check_fraction(name, value) * n) >= n:
             raise BadInput(f"{name} is {value}, which would exclude all {n} {what}; choose a smaller one.")
+    if isinstance(schedule, Schedule) and 0 < epochs <= schedule.warmup + schedule.ramp:
+        what = "excludes nobody" if epochs <= schedule.warmup else "does not reach its final fraction"
+        warnings.warn(f"{schedule} {what} in {epochs} epochs: choose a shorter warm-up or ramp.", stacklevel=3)
 
 
 def _digest(tensor):

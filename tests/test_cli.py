@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from importlib.metadata import entry_points
 
 import nbformat
@@ -158,16 +159,25 @@ def test_train_says_that_the_true_noise_rate_is_a_privilege():
 @pytest.mark.parametrize(
     ("arguments", "warned"),
     [
-        (["--warmup", "2"], True),
-        (["--warmup", "2", "--rule", "all"], True),
-        (["--warmup", "1", "--ramp", "0"], False),
-        (["--warmup", "2", "--rule", "loss-truncation"], False),
+        (["--warmup", "2"], "excludes nobody in 2 epochs"),
+        (["--warmup", "2", "--rule", "all"], "excludes nobody in 2 epochs"),
+        (["--warmup", "1", "--ramp", "3"], "does not reach its final fraction in 2 epochs"),
+        (["--warmup", "1", "--ramp", "0"], None),
+        (["--warmup", "1", "--schedule", "constant"], None),
+        (["--warmup", "2", "--rule", "loss-truncation"], None),
     ],
     ids=str,
 )
-def test_train_says_when_step_e_will_exclude_nobody(arguments, warned):
-    result = stepe_lite(*SMALL, "--seeds", "1", *arguments)
-    assert result.exit_code == 0 and ("Step-E will exclude nobody" in result.output) == warned
+def test_train_says_when_step_e_will_not_reach_its_final_fraction(arguments, warned):
+    with warnings.catch_warnings(record=True) as caught:
+        result = stepe_lite(*SMALL, "--seeds", "1", *arguments)
+    said = [str(each.message) for each in caught if "epochs: choose a shorter" in str(each.message)]
+    assert result.exit_code == 0 and (not said if warned is None else warned in said[0])
+
+
+def test_table_does_not_save_what_it_only_shows():
+    result = stepe_lite("table", "--preset", "smoke", "--show", "--save")
+    assert result.exit_code == 2 and "--save is given with a --show" in result.output
 
 
 def test_train_knows_steps_and_the_other_options():

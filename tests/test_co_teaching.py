@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from stepe_lite import Everything, fit, noise, schedules
+from stepe_lite import Everything, TrainingDiverged, fit, noise, schedules
 from stepe_lite.learner import Learner
 from stepe_lite.peers import co_teaching
 
@@ -82,3 +82,9 @@ def test_both_networks_stay_in_training_mode_after_the_first_test(digits):
     )
     norms = [module for module in history.model.modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms and all(norm.num_batches_tracked == 3 * 4 for norm in norms)
+
+
+def test_a_loss_that_is_no_number_stops_it(data):
+    with pytest.raises(TrainingDiverged, match="the training loss is nan at epoch") as raised:
+        teach(data, schedules.constant(0.3), lr=1e30)
+    assert len(raised.value.history.losses) == len(raised.value.history.log)

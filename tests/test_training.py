@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stepe_lite import Dataset, History, TrainingDiverged, fit, losses, models, noise, schedules, training
+from stepe_lite import Dataset, History, TrainingDiverged, fit, learner, losses, models, noise, schedules, training
 from stepe_lite.learner import Images, Learner
 from stepe_lite.rules import Everything, KeepOnly, LossTruncation, OneShotFilter, RandomExclusion, SelfPaced, StepE
 from stepe_lite.utils import seed_for
@@ -866,3 +866,23 @@ def test_a_file_that_is_no_history_is_refused(tmp_path):
 def test_a_missing_history_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
         History.load(tmp_path / "nowhere.npz")
+
+
+def test_averaged_weights_need_no_last_batch_of_two_samples(data):
+    n = len(data) - (len(data) - 1) % 16  # one sample is left over
+    assert train(data.subset(n, seed=0), Everything(), model="small_cnn", epochs=1, batch_size=16, average=0.0).model
+
+
+def test_a_restart_forgets_the_averaged_weights(data, monkeypatch):
+    averaged = []
+    monkeypatch.setattr(learner.AveragedModel, "update_parameters", lambda self, net: averaged.append(self))
+    train(data, OneShotFilter(0.4, 3, restart=True), epochs=6, average=0.0)
+    assert len(averaged) == 6 and averaged[2] is not averaged[3] is averaged[5]
+
+
+@pytest.mark.parametrize(("ramp", "said"), [(9, "does not reach its final fraction"), (0, None)])
+def test_a_schedule_longer_than_the_training_is_told(data, ramp, said):
+    with warnings.catch_warnings(record=True) as caught:
+        train(data, StepE(schedules.linear(1, ramp, 0.4)), epochs=3)
+    told = [str(each.message) for each in caught if "epochs: choose" in str(each.message)]
+    assert (said in told[0]) if said else not told

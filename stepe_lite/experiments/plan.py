@@ -42,6 +42,8 @@ def _early_stopped(data, schedule, seed, settings):
 
 def _equal_steps(data, schedule, seed, settings):
     """As many optimiser steps as Step-E makes: it has fewer samples an epoch."""
+    if settings.get("steps"):
+        return {}  # then all make as many
     size = settings.get("batch_size") or min(128, len(data))
     kept = [len(data) - round(schedule(epoch) * len(data)) for epoch in range(settings.get("epochs") or 60)]
     return {"epochs": None, "steps": sum(math.ceil(n / size) for n in kept)}

@@ -246,6 +246,7 @@ def result(history, data=None):
         "accuracy_last": last.test_accuracy,
         "accuracy_best": log.test_accuracy.max(),
         "accuracy_early_stopped": log.test_accuracy[log.validation_accuracy.argmax()] if known else math.nan,
+        "epoch_early_stopped": int(log.validation_accuracy.argmax()) + 1 if known else math.nan,
         "excluded_fraction": last.excluded_fraction,
         "precision": precision,
         "recall": recall,

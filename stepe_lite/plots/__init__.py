@@ -34,7 +34,7 @@ from .style import CLEAN, GROUPS, METHODS, MISLABELED
 
 __all__ = [
     "CLEAN", "Explorer", "GROUPS", "METHODS", "MISLABELED", "accuracies", "boundaries", "boundary", "by_kind", "curves",
-    "detection", "estimates", "exclusion", "explorer", "found", "gallery", "ledger", "line", "loss_by_group",
+    "detection", "estimates", "exclusion", "explorer", "found", "gallery", "ledger", "lengths", "line", "loss_by_group",
     "loss_histograms", "loss_panels", "lost_classes", "ramp_gains", "ramp_race", "rankings", "schedules",
     "settings", "spread", "suspect", "suspects", "sweep", "trajectories", "transition", "transitions", "validation",
 ]  # fmt: skip

@@ -110,6 +110,26 @@ def accuracies(runs, column="accuracy_last", ax=None, label="test accuracy at th
     return ax
 
 
+def lengths(runs, stopped=None, ax=None, label="test accuracy at the last epoch (%)"):
+    """Accuracy against the length of training: a dot a run, a line a method through the means.
+
+    `runs` as from `experiments.compare`, with a column `epochs`; `stopped` : runs that were stopped early, each a
+    diamond where it stopped.
+    """
+    ax = new_axes(ax, (6, 3.8))
+    for method, those in runs.groupby("method"):
+        style = {"color": colour_of(method), "marker": "o" if method == "Step-E" else "s"}
+        ax.plot(those.epochs, 100 * those.accuracy_last, linestyle="", markersize=4, alpha=0.45, **style)
+        means = 100 * those.groupby("epochs").accuracy_last.mean()
+        ax.plot(means.index, means, label=method, **style)
+    if stopped is not None:
+        at, reached = stopped.epoch_early_stopped, 100 * stopped.accuracy_early_stopped
+        ax.plot(at, reached, "D", color=colour_of("standard"), fillstyle="none", markersize=7, label="stopped early")
+    ax.set(xlabel="epochs trained", ylabel=label)
+    ax.legend(fontsize=8, loc="lower left")
+    return ax
+
+
 def spread(values, label="test accuracy at the last epoch (%)", ax=None):
     """One row a method, one dot a run: `values` is a dict name -> list of shares, drawn in %."""
     ax = new_axes(ax, (6, 0.4 * len(values) + 0.9))
@@ -219,7 +239,7 @@ def lost_classes(shares, classes, rare=(), ax=None):
 def ramp_gains(found):
     """What a ramp gains over none: a panel a warm-up, a row a kind of noise, a colour a length of the ramp.
 
-    `found`: the table of `experiments_ramp.gains`; dot = mean, line = 95 % interval. Right of 0 the ramp pays.
+    `found`: the table of `experiments.ramp.gains`; dot = mean, line = 95 % interval. Right of 0 the ramp pays.
     """
     kinds, warmups, ramps = (list(dict.fromkeys(found[name])) for name in ("noise", "warmup", "ramp"))
     figure, axes = new_figure(1, len(warmups), (10, 0.42 * len(kinds) + 1.5), sharex=True, sharey=True)
