@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .learner import Images, in_parts
-from .utils import BadInput
+from .learner import Images, check_data, in_parts
+from .rules import as_losses, check_rule
+from .utils import BadInput, as_tensor, check_whole
 
 
 def precision_recall(excluded, is_mislabeled):
@@ -21,8 +22,15 @@ def precision_recall(excluded, is_mislabeled):
     """
     if is_mislabeled is None:
         return math.nan, math.nan
+    excluded = _mask("excluded", excluded)
+    is_mislabeled = _mask("is_mislabeled", is_mislabeled, len(excluded))
     caught, out, wrong = (x.sum().item() for x in (excluded & is_mislabeled, excluded, is_mislabeled))
     return caught / out if out else math.nan, caught / wrong if wrong else math.nan
+
+
+def ceilings(final, noise_rate):
+    """The highest possible (precision, recall) where a share `final` is excluded and `noise_rate` is mislabeled."""
+    return min(1, noise_rate / final), min(1, final / noise_rate)
 
 
 def replay(rule, losses):
@@ -31,7 +39,9 @@ def replay(rule, losses):
     On the losses of a run with this very rule they are the weights of that run. On those of another run they are a
     "what if" and no training: there, no loss reacts to the exclusion.
     """
-    return torch.stack([rule(losses[:epoch], epoch) for epoch in range(len(losses))])
+    losses = as_losses(losses)
+    check_rule(rule)
+    return torch.stack([rule(losses[:epoch], epoch) for epoch in range(len(losses))]) if len(losses) else losses
 
 
 def outcome(weights, is_mislabeled):
@@ -42,7 +52,8 @@ def outcome(weights, is_mislabeled):
     precision, recall : mislabeled among excluded, excluded among mislabeled; NaN where undefined
     weight_clean, weight_mislabeled : mean weights; NaN where there is no such sample
     """
-    excluded = weights < 0.5
+    weights = as_losses(weights, "weights")
+    excluded, is_mislabeled = weights < 0.5, _mask("is_mislabeled", is_mislabeled, weights.shape[1])
     rows = [
         {
             "clean": (out & ~is_mislabeled).double().mean().item(),
@@ -59,6 +70,15 @@ def outcome(weights, is_mislabeled):
 def first_exclusion(excluded):
     """The first epoch (0-based) without each sample: int64 (n,); −1 = it was never out. `excluded` bool (epochs, n)."""
     return torch.where(excluded.any(0), excluded.int().argmax(0), -1)
+
+
+def never_back(excluded, start):
+    """Of the samples excluded at the last epoch, the share that was excluded at every epoch from `start` on.
+
+    `excluded` bool (epochs, n). NaN if none is excluded at the last epoch.
+    """
+    out = excluded[-1].sum().item()
+    return excluded[start:].all(0).sum().item() / out if out else math.nan
 
 
 def sample_table(data, history):
@@ -102,7 +122,8 @@ def by_class(data, excluded):
     precision, recall : of the exclusion, within the class; NaN where undefined
     retention : share of its rightly labelled samples that are kept
     """
-    excluded, wrong = _as_mask(data, excluded), data.is_mislabeled
+    check_data(data)
+    excluded, wrong = _mask("excluded", excluded, len(data)), data.is_mislabeled
     rows = []
     for label in range(len(data.classes)):
         out, bad = excluded[data.labels == label], wrong[data.labels == label]
@@ -118,7 +139,8 @@ def by_pair(data, excluded):
 
     `excluded` bool (n,). Columns mislabeled, caught, missed (counts) and recall; the most missed first.
     """
-    excluded, wrong = _as_mask(data, excluded), data.is_mislabeled.numpy()
+    check_data(data)
+    excluded, wrong = _mask("excluded", excluded, len(data)), data.is_mislabeled.numpy()
     names = np.asarray(data.classes)
     errors = pd.DataFrame({
         "clean": names[data.clean_labels][wrong], "given": names[data.labels][wrong], "caught": excluded.numpy()[wrong],
@@ -140,12 +162,16 @@ def detection_curves(scores, is_mislabeled):
     """
     from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-    wrong = np.asarray(is_mislabeled)
+    if not isinstance(scores, dict):
+        raise BadInput(f"scores is {scores!r}, but must be a dict name -> numbers (n,).")
+    wrong = _mask("is_mislabeled", is_mislabeled).numpy()
     if wrong.all() or not wrong.any():
         raise BadInput("is_mislabeled is the same for all samples, but both kinds are needed to tell them apart.")
     rows, curves = {}, {}
     for name, score in scores.items():
-        score = np.asarray(score)
+        score = as_tensor(f"scores[{name!r}]", score).numpy()
+        if score.shape != wrong.shape or not np.isfinite(score).all():
+            raise BadInput(f"scores[{name!r}] has shape {score.shape}, but must be {wrong.shape}, all of it finite.")
         rows[name] = average_precision_score(wrong, score), roc_auc_score(wrong, score)
         precision, recall, _ = precision_recall_curve(wrong, score)
         false_alarms, caught, _ = roc_curve(wrong, score)
@@ -158,6 +184,12 @@ def logits(model, images, like, batch_size=1024):
 
     `images` uint8 (n, c, h, w); `like` uint8, the images that `model` was trained on: they give the normalisation.
     """
+    if not isinstance(model, torch.nn.Module):
+        raise BadInput(f"model is {model!r}, but must be a network, such as history.model after fit.")
+    for name, value in (("images", images), ("like", like)):
+        if getattr(value, "dtype", None) != torch.uint8 or value.ndim != 4:
+            raise BadInput(f"{name} must be a uint8 tensor (n, c, h, w), such as data.images.")
+    check_whole("batch_size", batch_size, least=1)
     device = next(model.parameters()).device
     batches = Images(images, device, Images(like, device))
     index = torch.arange(len(images), device=device)
@@ -169,6 +201,7 @@ def margins(model, data):
 
     Negative = the network would rather say another class. `model` must have been trained on the images of `data`.
     """
+    check_data(data)
     return margin(logits(model, data.images, data.images), data.labels)
 
 
@@ -181,14 +214,18 @@ def margin(logits, labels):
     return logits.gather(1, given)[:, 0] - logits.scatter(1, given, -torch.inf).amax(1)
 
 
-def _as_mask(data, excluded):
-    excluded = torch.as_tensor(excluded)
-    if excluded.dtype != torch.bool or excluded.shape != (len(data),):
-        shape = f"{excluded.dtype} {tuple(excluded.shape)}"
-        raise BadInput(f"excluded is {shape}, but must be bool ({len(data)},), such as history.excluded[-1].")
-    return excluded
+def _mask(name, mask, n=None):
+    mask = as_tensor(name, mask)
+    if mask.dtype != torch.bool or mask.shape != (mask.numel() if n is None else n,):
+        like = "(n,)" if n is None else f"({n},)"
+        shape = f"{mask.dtype} {tuple(mask.shape)}"
+        raise BadInput(f"{name} is {shape}, but must be bool {like}, such as history.excluded[-1].")
+    return mask
 
 
 def _check_same_samples(data, history):
+    check_data(data)
+    if getattr(history, "losses", None) is None:
+        raise BadInput(f"history is {history!r}, but must be what fit returns.")
     if history.losses.shape[1] != len(data):
         raise BadInput(f"history is of {history.losses.shape[1]} samples, but data has {len(data)}.")

@@ -178,35 +178,42 @@ class Checkpoint:
         """Put `state`, a dict of what torch.save takes, into the file, which is whole at any time."""
         buffer = io.BytesIO()  # torch.save to a full disk raises a RuntimeError of its own; write_bytes an OSError
         torch.save(state | {"config": self.config}, buffer)
-        content = buffer.getvalue()
-        with written_beside(self.path) as partial:
+        with written_beside(self.path) as partial, open(partial, "wb") as file:
             # torch reads an archive without verifying its checksums, so there is one of our own.
-            partial.write_bytes(hashlib.sha256(content).digest() + content)
+            file.write(hashlib.sha256(buffer.getbuffer()).digest())
+            file.write(buffer.getbuffer())
 
-    def read(self, config, net, device):
-        """The state that was written, None without a file. Raises ValueError for a damaged one, or one of another run.
+    def restore(self, config, learner, ledger):
+        """Bring `learner` and `ledger` to where the file was written. Returns the log; without a file, an empty one.
 
-        `net` : the network of this run, which may be one that the interrupted run has trained already.
+        The network may be one that the interrupted run has trained already. Raises ValueError for a damaged file, or
+        one of another run.
         """
         self.config |= config
-        starts = _STARTS.setdefault(net, set())
+        starts = _STARTS.setdefault(learner.net, set())
         starts.add(config["network_digest"])
         if not self.path.exists():
-            return None
-        content = self.path.read_bytes()
+            return []
+        damaged = f"checkpoint is {str(self.path)!r}, which is not a whole checkpoint: delete it."
+        content = memoryview(self.path.read_bytes())
         try:
             if hashlib.sha256(content[32:]).digest() != content[:32]:
                 raise BadInput("its checksum is wrong")
-            state = torch.load(io.BytesIO(content[32:]), map_location=device, weights_only=True)
-            theirs = state["config"]
+            state = torch.load(io.BytesIO(content[32:]), map_location=learner.device, weights_only=True)
+            theirs = dict(state["config"])
         except Exception as error:  # a damaged file raises half a dozen unrelated types
-            raise StaleCheckpoint(
-                f"checkpoint is {str(self.path)!r}, which is not a whole checkpoint: delete it."
-            ) from error
+            raise StaleCheckpoint(damaged) from error
         if theirs.get("network_digest") in starts:
             self.config["network_digest"] = theirs["network_digest"]
         keys = [key for key in {**self.config, **theirs} if self.config.get(key) != theirs.get(key)]
         if keys:
             different = "; ".join(f"{key} {theirs.get(key)!r}, not {self.config.get(key)!r}" for key in keys)
             raise StaleCheckpoint(f"checkpoint {str(self.path)!r} is of another configuration: {different}.")
-        return state
+        try:
+            learner.load_state_dict(state["learner"])
+            ledger.load_state_dict(state["ledger"])
+            if len(state["log"]) != ledger.epoch or any(row.keys() != set(COLUMNS) for row in state["log"]):
+                raise BadInput("its parts do not fit together")
+        except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:  # of another version, say
+            raise StaleCheckpoint(damaged) from error
+        return state["log"]

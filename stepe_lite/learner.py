@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 
 from . import losses, models
 from .datasets import Dataset
-from .utils import BadInput, check_choice, check_fraction, check_positive, check_whole, seed_for
+from .utils import BadInput, check_choice, check_fraction, check_positive, check_whole, find_device, seed_for
 
 # fused: one call for all weights, which small networks feel.
 OPTIMIZERS = {
@@ -72,9 +72,8 @@ class Settings:
         check_choice("augment", self.augment, AUGMENTATIONS)
         if self.epochs is not None and self.steps is not None:
             raise BadInput(f"epochs is {self.epochs} and steps is {self.steps}, but only one of them can be given.")
-        checks = dict.fromkeys(
-            ("epochs", "steps", "batch_size", "threads", "rescore_every"), partial(check_whole, least=1)
-        )
+        checks = dict.fromkeys(("epochs", "steps", "batch_size", "rescore_every"), partial(check_whole, least=1))
+        checks["threads"] = partial(check_whole, least=1, most=1024)
         checks |= {"seed": check_whole, "lr": check_positive, "average": check_fraction}
         checks["weight_decay"] = partial(check_positive, zero_ok=True)
         for name, check in checks.items():
@@ -128,19 +127,6 @@ def check_data(data, validation=None):
             raise BadInput(f"{name} is {given!r}, but must be a Dataset, such as load('digits').")
     if validation is not None and validation.images.shape[1:] != data.images.shape[1:]:
         raise BadInput(f"validation holds images {tuple(validation.images.shape[1:])}, but data another shape.")
-
-
-def find_device(name):
-    """The torch.device called `name`; "auto" = a CUDA GPU if there is one. Raises ValueError if it cannot be used."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.ones(1, device=device).item()  # "meta" has no numbers
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadInput(f'device is {name!r}, which cannot be used here: {reason}. Try "auto" or "cpu".') from None
-    return device
 
 
 class Images:
@@ -223,21 +209,27 @@ class Learner:
         self._fresh = copy.deepcopy(self.net.state_dict())
         self._average = None if settings.average is None else AveragedModel(self.net)
 
-    @torch.no_grad()
     def _check_network(self, classes):
-        """Raise ValueError unless the network can learn, takes the images and gives a logit for each class."""
+        """Raise ValueError unless the network takes the images, gives a logit for each class and learns by the loss."""
         if not any(parameter.requires_grad for parameter in self.net.parameters()):
             raise BadInput("model has no weights that can be trained: there are none, or all are frozen.")
-        two = torch.arange(min(2, len(self.images)), device=self.device)
+        two, training = torch.arange(min(2, len(self.images)), device=self.device), self.net.training
+        self.net.eval()
         try:
-            shape = tuple(in_parts(self.net, lambda part: self._forward(self.images[part]), two, 2).shape)
+            logits = self._forward(self.images[two])
+            shape = tuple(logits.shape)
         except (RuntimeError, TypeError, AttributeError, ValueError) as error:
             size = tuple(self.images.pixels.shape[1:])
             raise BadInput(f"model cannot take these images of {size}: {str(error).splitlines()[0]}.") from error
+        finally:
+            self.net.train(training)
         if len(shape) != 2 or shape[1] < classes:
             raise BadInput(
                 f"model gives {shape} for {len(two)} images, but must give a logit for each of {classes} classes."
             )
+        if not logits.requires_grad:
+            raise BadInput("model gives logits without a gradient, so that it cannot learn: is there a detach() in it?")
+        losses.check_result(self.loss, self.loss(logits, self.labels[two]), len(two))
         if self.settings.batch_size < 3:  # an odd number of samples then has a batch of one
             try:
                 copy.deepcopy(self.net).train()(self.images[two[:1]])

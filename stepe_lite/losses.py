@@ -4,8 +4,11 @@ Cross-entropy grows without bound as a network comes to disbelieve a label, so a
 largest gradient. The robust losses here are bounded: they stop pulling at labels that the network finds impossible.
 """
 
+import math
+import numbers
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 
 from .utils import BadInput, check_fraction, check_positive
@@ -63,7 +66,8 @@ class NormalizedPlusReverse:
     def __post_init__(self):
         check_positive("alpha", self.alpha, zero_ok=True)
         check_positive("beta", self.beta, zero_ok=True)
-        check_positive("−floor", -self.floor)
+        if not isinstance(self.floor, numbers.Real) or not -math.inf < self.floor < 0:
+            raise BadInput(f"floor is {self.floor!r}, but must be a finite number below 0.")
 
     def __call__(self, logits, labels):
         log_p = F.log_softmax(logits, dim=1)
@@ -76,3 +80,14 @@ def check(loss):
     if not callable(loss) or isinstance(loss, type):
         raise BadInput(f"loss is {loss!r}, but must be a function such as losses.cross_entropy.")
     return loss
+
+
+def check_result(loss, result, n):
+    """Raise ValueError unless `result`, what `loss` gives for n samples, is one number a sample, with a gradient."""
+    shape = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
+    if shape != (n,):
+        raise BadInput(
+            f'loss gives {shape} for {n} samples, but must give one loss a sample, ({n},): reduction="none".'
+        )
+    if not result.requires_grad:
+        raise BadInput("loss gives numbers without a gradient, so that nothing can be learned: is there a detach()?")

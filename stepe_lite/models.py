@@ -1,5 +1,6 @@
 """Networks: two small ones for laptops and ResNet-18 with both stems. Any other nn.Module works as well."""
 
+import inspect
 from functools import partial
 from itertools import pairwise
 
@@ -7,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .utils import BadInput, check_choice
+from .utils import BadInput, check_choice, check_whole
 
 
 def mlp(classes=10, shape=(1, 8, 8), hidden=256):
     """Two hidden layers of `hidden` units on the flattened image. `shape` is (channels, height, width)."""
+    _check_sizes(classes, shape, hidden=hidden)
     pixels = shape[0] * shape[1] * shape[2]
     return nn.Sequential(
         nn.Flatten(),
@@ -30,6 +32,7 @@ def small_cnn(classes=10, shape=(3, 32, 32), width=32):
     included. With the average over all positions instead it hardly does: after 20 epochs of standard training on
     10,000 images of CIFAR-10N worse its training loss was 1.23, with the hidden layer 0.01.
     """
+    _check_sizes(classes, shape, width=width)
     if min(shape[1:]) < 8:
         raise BadInput(f"shape is {tuple(shape)}, but small_cnn halves an image three times: at least 8 × 8 pixels.")
     channels, positions = [shape[0], width, 2 * width, 4 * width], [min(4, side // 8) for side in shape[1:]]
@@ -94,6 +97,7 @@ def resnet18(classes=10, stem="cifar", shape=(3, 32, 32)):
     from torchvision.models import resnet18 as build
 
     check_choice("stem", stem, ("cifar", "imagenet"))
+    _check_sizes(classes, shape)
     net = build(weights=None, num_classes=classes)
     if stem == "cifar":
         net.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
@@ -104,6 +108,14 @@ def resnet18(classes=10, stem="cifar", shape=(3, 32, 32)):
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             module.__class__ = WindowConv2d  # the same weights under the same names, another way to multiply
     return net
+
+
+def _check_sizes(classes, shape, **others):
+    if not isinstance(shape, tuple | list | torch.Size) or len(shape) != 3:
+        raise BadInput(f"shape is {shape!r}, but must be (channels, height, width).")
+    sizes = {"classes": classes, **{f"shape[{at}]": side for at, side in enumerate(shape)}, **others}
+    for name, size in sizes.items():
+        check_whole(name, size, least=1)
 
 
 _BY_NAME = {
@@ -126,8 +138,18 @@ def check_name(model):
 
 def build(model, data):
     """The network for `data`: `model` is a name, an nn.Module (taken as it is) or a function that returns one."""
+    if callable(model) and not isinstance(model, nn.Module):
+        try:
+            inspect.signature(model).bind()
+        except TypeError as error:
+            raise BadInput(f"model is {model!r}, but must be a function without arguments: {error}.") from None
+        except ValueError:  # one that does not say what it takes
+            pass
+        model = model()
+        if not isinstance(model, nn.Module):
+            raise BadInput(f"model returns {model!r}, but must return an nn.Module.")
     if isinstance(model, nn.Module):
+        if any(nn.parameter.is_lazy(p) or p.is_meta for p in (*model.parameters(), *model.buffers())):
+            raise BadInput("model has weights without values, lazy or on the device meta: give them values first.")
         return model
-    if callable(model):
-        return model()
     return _BY_NAME[check_name(model)](len(data.classes), shape=tuple(data.images.shape[1:]))

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from .utils import BadInput, check_choice, check_fraction, check_positive, check_whole, seed_for
+from .utils import BadInput, as_tensor, check_choice, check_fraction, check_positive, check_whole, seed_for
+
+_MOST_CLASSES = 10_000  # a matrix of k × k takes 800 MB then
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ def asymmetric(matrix, name=None):
     The samples of each class are dealt out by largest remainders, so every count is within 1 of the matrix. `name` is
     how the model prints; None = "asymmetric" with its mean rate.
     """
-    matrix = torch.as_tensor(np.asarray(matrix), dtype=torch.float64)
+    matrix = as_tensor("matrix", matrix, torch.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise BadInput(f"matrix has shape {tuple(matrix.shape)}, but must be square (k, k).")
     if not (matrix >= 0).all() or not torch.allclose(matrix.sum(1), torch.ones(len(matrix), dtype=matrix.dtype)):
@@ -101,7 +103,7 @@ def uneven_classes(k, rate, spread, *, zeros=0.0, seed=0):
     """
     from scipy.stats import beta
 
-    check_whole("k", k, least=2)
+    check_whole("k", k, least=2, most=_MOST_CLASSES)
     check_fraction("rate", rate)
     check_positive("spread", spread, zero_ok=True)
     check_fraction("zeros", zeros)
@@ -159,12 +161,16 @@ def transition_matrix(clean, given, k):
 
     `clean`, `given`: int (n,) in [0, k). The row of a class without samples is NaN.
     """
-    clean, given = torch.as_tensor(clean), torch.as_tensor(given)
-    check_whole("k", k, least=1)
+    clean, given = as_tensor("clean", clean), as_tensor("given", given)
+    check_whole("k", k, least=1, most=_MOST_CLASSES)
     for name, labels in (("clean", clean), ("given", given)):
         if labels.shape != clean.shape or labels.ndim != 1:
             raise BadInput(f"{name} has shape {tuple(labels.shape)}, but must be (n,) with the n of clean.")
-        if labels.is_floating_point() or (len(labels) and not 0 <= labels.min() <= labels.max() < k):
+        if (
+            labels.is_floating_point()
+            or labels.is_complex()
+            or (len(labels) and not 0 <= labels.min() <= labels.max() < k)
+        ):
             raise BadInput(f"{name} must hold whole numbers from 0 to {k - 1}.")
     counts = torch.bincount(clean.long() * k + given.long(), minlength=k * k).reshape(k, k).double()
     return counts / counts.sum(1, keepdim=True)

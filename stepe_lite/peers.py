@@ -16,7 +16,7 @@ from .ranking import exclude_highest
 from .rules import Everything, StepE, as_losses, check_keeps_some, check_schedule
 from .schedules import linear
 from .training import TrainingDiverged, fit
-from .utils import BadInput, check_whole, seed_for
+from .utils import BadInput, as_tensor, check_flag, check_whole, seed_for
 
 
 def loss_mixture(losses):
@@ -31,7 +31,7 @@ def loss_mixture(losses):
     """
     from sklearn.mixture import GaussianMixture
 
-    losses = torch.as_tensor(losses, dtype=torch.float32).cpu()
+    losses = as_tensor("losses", losses, torch.float32).cpu()
     if losses.ndim != 1 or len(losses) < 2 or not torch.isfinite(losses).all():
         raise BadInput(f"losses has shape {tuple(losses.shape)}, but must be (n,), finite, with n at least 2.")
     low, high = losses.min(), losses.max()
@@ -78,7 +78,7 @@ class EstimatedStepE:
 
     def __call__(self, losses, epoch):
         losses = as_losses(losses)
-        if epoch < self.warmup or len(losses) < self.warmup:
+        if check_whole("epoch", epoch) < self.warmup or len(losses) < self.warmup:
             return StepE(linear(self.warmup, self.ramp, final=0.0))(losses, epoch)
         known = losses[self.warmup - 1]
         final, _ = loss_mixture(known[torch.isfinite(known)])
@@ -105,7 +105,7 @@ def co_teaching(data, model, schedule, *, progress=True, **settings):
     settings = Settings(**settings)
     if settings.steps is not None or settings.average is not None:
         raise BadInput("steps and average are not there for co-teaching: pass epochs.")
-    check_schedule(schedule)
+    check_schedule(schedule), check_flag("progress", progress)
     check_data(data)
     first, second = Learner(data, model, settings), Learner(data, model, settings, purpose="second model")
     settings, n = first.settings, len(data)

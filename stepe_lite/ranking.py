@@ -9,7 +9,7 @@ import math
 import numpy as np
 import torch
 
-from .utils import BadInput, check_fraction
+from .utils import BadInput, as_tensor, check_fraction, check_positive
 
 
 def exclude_highest(scores, fraction):
@@ -17,6 +17,9 @@ def exclude_highest(scores, fraction):
 
     round() is Python's: halves go to the even number. Raises ValueError if no sample would be left.
     """
+    scores = as_tensor("scores", scores)
+    if scores.ndim != 1 or scores.is_complex():
+        raise BadInput(f"scores is {scores.dtype} {tuple(scores.shape)}, but must be one number a sample, (n,).")
     n, m = len(scores), round(check_fraction("fraction", fraction) * len(scores))
     if m >= n:
         raise BadInput(f"fraction is {fraction:g}, which would exclude all {n} samples; choose a smaller one.")
@@ -53,6 +56,8 @@ def soft_weights(scores, fraction, temperature):
     between the lowest excluded and the highest kept loss, so w_i < 0.5 exactly for the samples that the hard rule
     excludes (where losses are not tied), and the weights tend to the hard ones as the temperature goes to 0.
     """
+    check_positive("temperature", temperature)
+    scores = as_tensor("scores", scores)
     hard = exclude_highest(scores, fraction)
     excluded = hard == 0
     if not excluded.any():
@@ -66,6 +71,9 @@ def soft_weights(scores, fraction, temperature):
 
 def moving_average(losses, momentum):
     """Exponential moving average over the rows of `losses` (epochs, n): its last value, (n,). NaN = not yet seen."""
+    losses, momentum = as_tensor("losses", losses), check_fraction("momentum", momentum)
+    if losses.ndim != 2 or not len(losses):
+        raise BadInput(f"losses has shape {tuple(losses.shape)}, but must be (epochs, n), one epoch at least.")
     average = losses[0]
     for row in losses[1:]:
         average = torch.where(torch.isnan(average), row, momentum * average + (1 - momentum) * row)

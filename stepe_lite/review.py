@@ -13,8 +13,10 @@ import torch
 
 from . import analysis
 from .datasets import folders, sheets
+from .datasets.labels import class_names
 from .history import data_digest
-from .utils import BadInput, check_choice, expand, written_beside
+from .learner import check_data
+from .utils import BadInput, as_tensor, check_choice, check_whole, expand, written_beside
 
 RANKINGS = ("mean loss", "last loss", "confidence")
 _NUMBERS = ("confidence_given", "confidence_suggested", "last_loss", "mean_loss", "times_excluded")
@@ -30,7 +32,7 @@ class Record(NamedTuple):
 
 def record_of(run):
     """The Record of a History, of a Ledger, or of losses (epochs, n) that you noted yourself (nobody excluded)."""
-    losses = torch.as_tensor(getattr(run, "losses", run), dtype=torch.float32).detach().cpu()
+    losses = as_tensor("run", getattr(run, "losses", run), torch.float32).detach().cpu()
     if losses.ndim != 2 or not len(losses):
         raise BadInput(f"the losses have shape {tuple(losses.shape)}, but must be (epochs, n), one epoch at least.")
     weights = getattr(run, "weight_history", getattr(run, "weights", None))  # a Ledger's, a History's
@@ -66,9 +68,11 @@ def suspicious(data, run, *, rank_by=None, probabilities=None):
     rank_by = check_choice(
         "rank_by", rank_by or ("confidence" if hasattr(run, "probabilities") else RANKINGS[0]), RANKINGS
     )
+    check_data(data)
     _check_same_data(data, run)
     if known:
-        probabilities = torch.as_tensor(run.probabilities if probabilities is None else probabilities).detach().cpu()
+        given = run.probabilities if probabilities is None else probabilities
+        probabilities = as_tensor("probabilities", given, torch.float32).detach().cpu()
     elif getattr(run, "model", None) is not None:
         probabilities, known = analysis.logits(run.model, data.images, like=data.images).softmax(1), True
     n, k, names = len(data), len(data.classes), np.asarray(data.classes, dtype=object)
@@ -96,7 +100,7 @@ def suspicious(data, run, *, rank_by=None, probabilities=None):
         warnings.warn(
             f"The network agrees with the given label of {(out & ~differ).sum()} of the {out.sum()} excluded samples. "
             "Either many of these are right, or it learned wrong ones before they were excluded. So review the rows by "
-            "their rank, whatever is suggested; a ramp of 0 epochs or augment=True make suggestions better.",
+            "their rank, whatever is suggested; no ramp, a shorter warm-up or augment make suggestions better.",
             stacklevel=2,
         )
     return table.sort_values(column, ascending=rank_by == "confidence", kind="stable", na_position="first")
@@ -114,6 +118,11 @@ class Review:
     table: pd.DataFrame
     classes: tuple[str, ...]
     log: list[tuple[int, str | None]] = field(default_factory=list)
+
+    def __post_init__(self):
+        if not isinstance(self.table, pd.DataFrame) or "given" not in self.table:
+            raise BadInput(f"table is {self.table!r}, but must be rows of what suspicious returns.")
+        self.classes = class_names(self.classes)
 
     @property
     def decisions(self):
@@ -180,7 +189,7 @@ class Review:
         that is none, or is of other files than `files` (`data.files`).
         """
         sheet = sheets.read(path, ("sample", "given", "suggested", "decision", "label"))
-        rows, decided = {}, []
+        rows, decided, classes = {}, [], class_names(classes)
         for row, line in zip(sheet.rows, sheet.lines):
             where = lambda column, line=line: f"{str(path)!r}, line {line}, column {column!r}"  # noqa: E731
             sample = sheets.whole(row["sample"], where("sample"))
@@ -213,7 +222,7 @@ class Review:
         if not rows:
             table = pd.DataFrame(columns=["given", "suggested", *_NUMBERS, "excluded"])
         table["times_excluded"] = table.times_excluded.fillna(0).astype(int)
-        review = cls(table, tuple(classes))
+        review = cls(table, classes)
         for _, sample, word, label in sorted(decided, key=lambda each: each[0]):
             review.drop(sample) if word == "drop" else review.relabel(sample, label)
         return review
@@ -223,6 +232,7 @@ class Review:
 
         Raises ValueError if the table is of other data, or if a class would be left without samples.
         """
+        check_data(data)
         labels, kept = data.labels.clone(), torch.ones(len(data), dtype=torch.bool)
         for sample, label in self.decisions.items():
             if not 0 <= sample < len(data) or data.classes[data.labels[sample]] != self._given(sample):
@@ -265,7 +275,7 @@ class Review:
         return {self.table.file[sample]: label for sample, label in self.decisions.items()}
 
     def _given(self, sample):
-        if sample not in self.table.index:
+        if check_whole("sample", sample) not in self.table.index:
             raise BadInput(f"sample is {sample!r}, which is not in the table of {len(self.table)} rows.")
         return self.table.given[sample]
 

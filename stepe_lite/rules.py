@@ -22,7 +22,7 @@ import torch
 
 from .ranking import exclude_highest, moving_average, soft_weights
 from .schedules import Schedule, constant
-from .utils import BadInput, check_flag, check_fraction, check_positive, check_whole, generator_for
+from .utils import BadInput, as_tensor, check_flag, check_fraction, check_positive, check_whole, generator_for
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class StepE:
         if not isinstance(self.per_class, bool):
             if not hasattr(self.per_class, "__len__") or isinstance(self.per_class, str):
                 raise BadInput(f"per_class is {self.per_class!r}, but must be True, False or the given labels (n,).")
-            object.__setattr__(self, "per_class", torch.as_tensor(self.per_class).clone())
+            object.__setattr__(self, "per_class", as_tensor("per_class", self.per_class).clone())
 
     def for_labels(self, labels):
         """The same rule, with `per_class=True` replaced by the labels themselves."""
@@ -169,7 +169,7 @@ class OneShotFilter:
 
     def __call__(self, losses, epoch):
         losses = as_losses(losses)
-        if epoch < self.warmup or len(losses) < self.warmup:
+        if check_whole("epoch", epoch) < self.warmup or len(losses) < self.warmup:
             return _everything(losses)
         return exclude_highest(losses[self.warmup - 1], self.fraction)
 
@@ -203,10 +203,7 @@ class KeepOnly:
     mask: torch.Tensor
 
     def __post_init__(self):
-        try:
-            mask = torch.as_tensor(self.mask)
-        except (TypeError, ValueError, RuntimeError):
-            raise BadInput(f"mask is {self.mask!r}, but must be a bool vector (n,).") from None
+        mask = as_tensor("mask", self.mask)
         if mask.dtype != torch.bool or mask.ndim != 1:
             raise BadInput(f"mask is {mask.dtype} {tuple(mask.shape)}, but must be a bool vector (n,).")
         if not mask.any():
@@ -223,12 +220,19 @@ class KeepOnly:
         return f"KeepOnly({int(self.mask.sum())} of {len(self.mask)}, {_digest(self.mask)})"
 
 
-def as_losses(losses):
+def as_losses(losses, name="losses"):
     """`losses` as float32 (epochs_so_far, n), or ValueError."""
-    losses = torch.as_tensor(losses, dtype=torch.float32)
+    losses = as_tensor(name, losses, torch.float32)
     if losses.ndim != 2 or losses.shape[1] == 0:
-        raise BadInput(f"losses has shape {tuple(losses.shape)}, but must be (epochs_so_far, n) with n at least 1.")
+        raise BadInput(f"{name} has shape {tuple(losses.shape)}, but must be (epochs_so_far, n) with n at least 1.")
     return losses
+
+
+def check_rule(rule):
+    """`rule`, if it can be called as one; else ValueError."""
+    if not callable(rule) or isinstance(rule, type):
+        raise BadInput(f"rule is {rule!r}, but must be a rule such as StepE(schedules.linear(5, 15, 0.4)).")
+    return rule
 
 
 def _everything(losses):

@@ -48,7 +48,7 @@ class Schedule:
 
     def __call__(self, epoch):
         """Excluded fraction at `epoch`: 0-based, and it may lie between two epochs (for drawing)."""
-        if epoch < self.warmup:
+        if check_positive("epoch", epoch, zero_ok=True) < self.warmup:
             return 0.0
         t = min(1.0, (epoch - self.warmup) / self.ramp) if self.ramp else 1.0
         return self.final * _SHAPES[self.shape](t, self.sharpness)

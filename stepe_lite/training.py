@@ -6,11 +6,12 @@ import time
 import pandas as pd
 import torch
 
+from .distributed import check_alone
 from .history import COLUMNS, Checkpoint, History, Measure, data_digest, describe, printed
 from .learner import Learner, Settings, check_data, find_device, isolated, seed_torch, takes_settings
 from .ledger import Ledger
 from .rules import check_keeps_some
-from .utils import seed_for
+from .utils import check_flag, seed_for
 
 __all__ = ["History", "Settings", "TrainingDiverged", "fit"]
 
@@ -44,21 +45,19 @@ def fit(data, model, rule, *, validation=None, checkpoint=None, progress=True, *
     """
     from tqdm.auto import tqdm
 
+    check_alone("fit trains on", "in a loop of your own use Ledger(n, rule, group=…), see the README")
     settings = Settings(**settings)
-    check_data(data, validation)
+    check_data(data, validation), check_flag("progress", progress)
     # Nobody knows yet how many epochs so many steps are.
     check_keeps_some(rule, len(data), 0 if settings.steps else settings.epochs or 60, "samples")
     rule = rule.for_labels(data.labels) if hasattr(rule, "for_labels") and not isinstance(rule, type) else rule
-    keeper = checkpoint and Checkpoint(checkpoint, rule, settings.loss)
+    keeper = None if checkpoint is None else Checkpoint(checkpoint, rule, settings.loss)
     ledger = Ledger(len(data), rule, rescore_every=settings.rescore_every, device=find_device(settings.device))
     learner = Learner(data, model, settings)
     settings = learner.settings
-    log, config = [], describe(data, model, learner, printed(rule))
+    config = describe(data, model, learner, printed(rule))
     config["validation_digest"] = validation and data_digest(validation)
-    if keeper and (state := keeper.read(config, learner.net, learner.device)):
-        learner.load_state_dict(state["learner"])
-        ledger.load_state_dict(state["ledger"])
-        log = state["log"]
+    log = keeper.restore(config, learner, ledger) if keeper else []
     measure = Measure(data, validation, learner)
 
     def history():

@@ -15,11 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 
 class BadInput(ValueError):
     """Something that was passed is not allowed; the message is one sentence for whoever passed it."""
+
+    def __init__(self, message):
+        super().__init__(re.sub(r"\s*\n\s*", " ", message))  # arrays print over many lines
 
 
 # Arguments: each check returns the value, or raises BadInput (OSError for a folder) before any work starts.
@@ -28,7 +32,8 @@ class BadInput(ValueError):
 def check_choice(name, value, allowed):
     """`value`, which must be one of `allowed`; the sentence offers the closest match."""
     allowed = list(allowed)
-    if any(value is a or (value == a and not isinstance(value, bool) and not isinstance(a, bool)) for a in allowed):
+    plain = isinstance(value, str | numbers.Number) and not isinstance(value, bool)  # 1 is not True
+    if any(value is a or (plain and not isinstance(a, bool) and value == a) for a in allowed):
         return value
     typed, known = str(value).lower(), {str(a).lower(): a for a in allowed}
     close = [a for a in known if typed and a.startswith(typed)] or difflib.get_close_matches(
@@ -53,8 +58,8 @@ def check_fraction(name, value):
 
 
 def check_whole(name, value, least=0, most=None):
-    """`value` as an int in [least, most]."""
-    ok = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    """`value` as an int in [least, most], of at most 63 bits."""
+    ok = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value < 2**63
     if not ok or value < least or (most is not None and value > most):
         limit = f"at least {least}" if most is None else f"from {least} to {most}"
         raise BadInput(f"{name} is {value!r}, but must be a whole number, {limit}.")
@@ -67,6 +72,42 @@ def check_positive(name, value, zero_ok=False):
     if not real or value < 0 or (value == 0 and not zero_ok):
         raise BadInput(f"{name} is {value!r}, but must be a finite number {'of at least' if zero_ok else 'above'} 0.")
     return float(value)
+
+
+def find_device(name):
+    """The torch.device called `name`; "auto" = a CUDA GPU if there is one. Raises ValueError if it cannot be used."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device).item()  # "meta" has no numbers
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f'device is {name!r}, which cannot be used here: {reason}. Try "auto" or "cpu".') from None
+    return device
+
+
+def as_tensor(name, value, dtype=None):
+    """`value`, numbers in a tensor, an array or lists, as a tensor.
+
+    A Series whose index is not 0, 1, 2, … is refused: by place, or by index? Both are right for somebody.
+    """
+    if isinstance(value, pd.Series | pd.DataFrame):
+        if not np.array_equal(value.index, np.arange(len(value))):
+            kind = type(value).__name__
+            raise BadInput(f"{name} is a {kind} with an index of its own: pass its to_numpy(), in the samples' order.")
+        value = value.to_numpy()
+    if isinstance(value, np.ndarray) and not value.flags.writeable:
+        value = value.copy()  # else torch warns, and the data of a Series are not for writing
+    try:
+        return torch.as_tensor(value, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise BadInput(f"{name} is {_short(value)}, but must be numbers, in a tensor, an array or a list.") from None
+
+
+def _short(value):
+    said = repr(value)
+    return said if len(said) < 80 and "\n" not in said else f"a {type(value).__name__}"
 
 
 def check_folder(name, path):
@@ -83,6 +124,8 @@ def check_folder(name, path):
 
 def expand(name, path):
     """`path` as a Path, with ~ filled in."""
+    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+        raise BadInput(f"{name} is {path!r}, but must be a path.")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:  # ~ of nobody: an unknown user, or neither $HOME nor an entry for this one
@@ -142,6 +185,32 @@ def folder_beside(path):
         partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(folder):
+    """A new folder in `folder` for as long as the block takes; what killed processes left of theirs is removed."""
+    scratch = _partial(Path(folder) / "scratch", "scratch", "")
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def only_one(name, path):
+    """Hold the file `path` as long as the block takes. Raises OSError if another process, or thread, holds it.
+
+    `name` : what it stands for, as the sentence says it. The system lets go of it however this process ends.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise OSError(f"{name}, which another process is writing: wait for it, or choose another.") from None
 
 
 def _partial(path, stem, suffix):

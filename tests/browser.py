@@ -147,6 +147,10 @@ class Notebook:
         self.page.wait_for_function("() => window.ran", timeout=1000 * limit)
         self.page.wait_for_timeout(500)  # the last outputs are still being drawn
 
+    def show_outputs(self):
+        """Unfold the outputs that the notebook was saved with folded."""
+        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:show-all-cell-outputs')")
+
     def execute(self, code):
         """Run `code` in the notebook's kernel, outside any cell."""
         self.page.evaluate(

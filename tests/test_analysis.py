@@ -1,5 +1,7 @@
 """Tables of who was excluded: small ledgers by hand, and properties of random ones."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepe_lite import Dataset, History, analysis, models
+from stepe_lite import Dataset, History, StepE, analysis, checks, models, schedules
+from stepe_lite.experiments import ramp
+from stepe_lite.peers import loss_mixture
 
 
 def data_of(labels, clean=None, k=3):
@@ -169,3 +173,19 @@ def test_margins_have_the_sign_of_agreement():
     model = models.mlp(3)
     says = analysis.logits(model, DATA.images, DATA.images).argmax(1)
     assert torch.equal(analysis.margins(model, DATA) > 0, says == DATA.labels)
+
+
+def test_the_functions_that_stand_in_for_an_unsolved_exercise_are_right_answers():
+    for check, answer in (
+        (checks.first_exclusion, analysis.first_exclusion), (checks.margin, analysis.margin),
+        (checks.ceilings, analysis.ceilings), (checks.replay, analysis.replay),
+        (checks.never_back, analysis.never_back), (checks.worst_class, ramp.worst_class),
+        (checks.upper_hump, lambda losses: loss_mixture(losses)[0]),
+        (checks.rank_per_class, lambda x, labels, f: StepE(schedules.constant(f), per_class=labels)(x[None], 1)),
+        (checks.cosine_schedule, lambda e, *of_the_ramp: schedules.cosine(*of_the_ramp)(e)),
+    ):  # fmt: skip
+        assert check.judge(answer)[0] == "right", check.__name__
+
+
+def test_nobody_is_never_back_where_none_is_excluded():
+    assert math.isnan(analysis.never_back(torch.zeros(3, 4, dtype=torch.bool), 1))

@@ -25,10 +25,22 @@ def test_all_cells_run_without_an_error_or_a_broken_widget(lab, path):
 @every_notebook
 def test_the_saved_notebook_shows_pictures_and_no_broken_widget(lab, path):
     with lab.open(path) as notebook:
+        notebook.show_outputs()
         notebook.page.wait_for_timeout(3000)  # a box that stays empty is replaced by an error after a moment
         assert notebook.errors() == []
         assert notebook.broken_boxes() == []
         assert notebook.pictures() >= 2
+
+
+def test_in_04_a_result_below_a_prediction_is_folded_until_the_cell_is_run(lab):
+    with lab.open(course.find("04")) as notebook:
+        result = notebook.page.locator(".jp-CodeCell", has_text="plots.schedules(")
+        expect(result.locator(".jp-Placeholder")).to_be_visible()
+        expect(result.locator(".jp-OutputArea img")).to_have_count(0)
+        result.click()
+        notebook.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-above')")
+        notebook.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell')")
+        expect(result.locator(".jp-OutputArea img")).to_be_visible(timeout=200_000)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +92,20 @@ def test_in_04_the_button_trains_and_comes_back_after_an_error(explorer):
     button.click()
     cell.get_by_role("cell", name="try 2", exact=True).wait_for()
     assert notebook.errors() == []  # the old error has gone
+
+
+def test_in_04_reset_goes_back_to_the_start_and_a_question_says_whether_it_is_right(explorer):
+    notebook, cell = explorer
+    warmup = cell.get_by_label("warm-up (epochs)", exact=True)
+    warmup.press("ArrowUp")
+    expect(warmup).not_to_have_value("5")
+    cell.get_by_role("button", name="Back to the start values").click()
+    expect(warmup).to_have_value("5")
+    field = cell.get_by_label("1 · precision at epoch 1 (%)")
+    field.fill("150")
+    field.press("Enter")
+    cell.get_by_text("✗ Not yet.").wait_for()
+    assert notebook.errors() == []
 
 
 @pytest.mark.parametrize("width", [1280, 900])

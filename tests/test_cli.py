@@ -409,6 +409,12 @@ def test_doctor_finds_nothing_to_mend_here():
     assert "✗" not in result.output
 
 
+def test_doctor_names_a_stale_kernel(tmp_path, monkeypatch):
+    monkeypatch.setattr(course.runner, "kernel_fault", lambda: "JupyterLab's kernel python3 is stale.")
+    result = stepe_lite("doctor")
+    assert result.exit_code == FAILED and "✗ JupyterLab's kernel python3 is stale." in result.output
+
+
 # --- run ---
 
 
@@ -511,7 +517,7 @@ def test_a_stopped_run_ends_its_kernel_and_leaves_no_copy(tmp_path, number, stat
         time.sleep(0.05)
     running.send_signal(number)
     running.communicate(timeout=100)
-    assert running.returncode == status and os.listdir(tmp_path / "out") == []
+    assert running.returncode == status and os.listdir(tmp_path / "out") == [".lock"]
     end = time.monotonic() + 60
     while time.monotonic() < end and is_alive(int(started.read_text())):
         time.sleep(0.1)

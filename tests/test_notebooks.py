@@ -10,9 +10,11 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
-from stepe_lite import StepE, checks, course, noise, ranking, schedules
+from stepe_lite import StepE, analysis, checks, course, noise, ranking, schedules
+from stepe_lite.checks import shared
 from stepe_lite.schedules import constant
 
+EXERCISE_NUMBERS = sorted(shared.EXERCISES)
 PATHS = sorted(course.folder().glob("[0-9]*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
@@ -39,7 +41,21 @@ def test_it_opens_with_aims_needs_and_run_time_and_closes_with_findings(path):
     assert cells[0].source.startswith("# ")
     for word in ("After this notebook you can", "You need", "Run time"):
         assert word in cells[0].source
-    assert cells[-1].source.startswith("## What we found")
+    closing = [cell for cell in cells if cell.cell_type == "markdown"][-1]
+    assert closing.source.startswith("## What we found")
+    assert cells[-1] is closing or cells[-1].source == f"check.solved({int(path.stem[:2])})"
+
+
+@every_notebook
+def test_exercises_are_numbered_as_their_checks_are(path):
+    number, checked = None, []
+    for cell in read(path).cells:
+        if cell.cell_type == "markdown":
+            number = (re.findall(r"^### Exercise (\d)", cell.source, re.M) or [number])[-1]
+        for name in re.findall(r"^check\.(\w+)\((?:my_|most_)", cell.source, re.M):
+            checked.append(getattr(checks, name).exercise)
+            assert checked[-1] == f"{int(path.stem[:2])}.{number}"
+    assert checked == [each for each in EXERCISE_NUMBERS if each.split(".")[0] == str(int(path.stem[:2]))]
 
 
 @every_notebook
@@ -331,7 +347,7 @@ def solutions():
     for path in PATHS:
         cells = read(path).cells
         for cell, following in pairwise(cells):
-            names = re.findall(r"^check\.(\w+)\(", cell.source, re.M) if cell.cell_type == "code" else []
+            names = re.findall(r"^check\.(?!solved)(\w+)\(", cell.source, re.M) if cell.cell_type == "code" else []
             for name in names:
                 assert following.source.startswith("<details><summary>Solution</summary>"), f"{path.stem}: {name}"
                 found.append((name, re.search(r"```python\n(.*?)```", following.source, re.S)[1]))
@@ -372,18 +388,28 @@ def test_stub_and_wrong_answers_are_refused_in_words(capsys, check):
 
 
 def test_the_cells_that_follow_use_an_answer_once_its_check_accepts_it(capsys):
-    def my_ceilings(final, rate):
-        return min(1, rate / final), min(1, final / rate)
+    def mine(final, rate):
+        return [min(1, rate / final), min(1, final / rate)]
 
     def stub(final, rate):
         return None
 
-    assert checks.use(checks.ceilings, my_ceilings, otherwise=stub) is my_ceilings
-    assert "use my_ceilings" in capsys.readouterr().out
+    used = checks.use(checks.ceilings, mine, otherwise=stub)
+    assert torch.equal(used(0.2, 0.4), torch.tensor([1, 0.5])) and "use mine" in capsys.readouterr().out
     for wrong in (None, stub, lambda final, rate: (1, 1), lambda final, rate: 1 / 0):
-        assert checks.use(checks.ceilings, wrong, otherwise=my_ceilings) is my_ceilings
+        assert checks.use(checks.ceilings, wrong, otherwise=mine) is mine
         (line,) = capsys.readouterr().out.splitlines()
         assert line.startswith("Until ") and "what the package has" in line
+
+
+@pytest.mark.parametrize("form", [list, torch.stack, lambda rows: torch.stack(rows).double().numpy()])
+def test_an_accepted_answer_in_another_wrapping_can_be_trained_and_replayed_with(form):
+    def mine(rule, losses):
+        return form([rule(losses[:epoch], epoch) for epoch in range(len(losses))])
+
+    losses, rule = torch.rand(6, 10), StepE(constant(0.3))
+    weights = checks.use(checks.replay, mine, otherwise=None)(rule, losses)
+    assert weights.dtype == torch.float32 and torch.equal(weights, analysis.replay(rule, losses))
 
 
 # --- regression: every claim holds, with the seeds of the notebook and with others

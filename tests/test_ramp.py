@@ -86,13 +86,33 @@ def test_what_would_mix_two_maps_is_refused(small, monkeypatch, tmp_path):
         experiments_ramp.run(out, seeds=2, progress=False)
 
 
+@pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"settings": ', '{"settings": {}, "versions": 3}'])
+def test_a_map_whose_provenance_is_none_is_refused(small, tmp_path, text):
+    out = tmp_path / "out.csv"
+    experiments_ramp.run(out, seeds=1, progress=False)
+    out.with_suffix(".json").write_text(text)
+    with pytest.raises(ValueError, match=r"out\.json', which says how out was made, cannot be read"):
+        experiments_ramp.run(out, seeds=1, progress=False)
+
+
+@pytest.mark.parametrize("cut", [0, 30, 500, -1, -3])
+def test_half_a_map_is_refused(tmp_path, cut):
+    """Half of the last number would be taken for the whole."""
+    (tmp_path / "half.csv").write_bytes(RECORDED.read_bytes()[:cut])
+    with pytest.raises(ValueError, match=r"half\.csv' is no table of noise, .*its last line is cut off"):
+        experiments_ramp.read(tmp_path / "half.csv")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--out", "map.txt"], "must be a file that ends in .csv"),
         (["--seeds", "0"], "seeds is 0, but must be a whole number, at least 1"),
         (["--show", "missing.csv"], "missing.csv"),
-        (["--show", str(RECORDED.with_name("cpu.csv"))], "is no table of the map: it has no column 'noise'"),
+        (
+            ["--show", str(RECORDED.with_name("cpu.csv"))],
+            "is no table of noise, rate, warmup, …: it has no column 'noise'",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_in_one_sentence(monkeypatch, tmp_path, arguments, said):

@@ -1,12 +1,16 @@
 """The repository itself: README, environment, and what must not be in it."""
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
+import click
+import nbformat
 import pytest
 
 from stepe_lite import experiments
+from stepe_lite.cli import main
 from stepe_lite.experiments import ramp
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,8 +47,58 @@ def test_links_in_the_readme_lead_somewhere(link):
     assert link.startswith("https://") or (ROOT / link).exists()
 
 
+TEACHING, GLOSSARY = (
+    (ROOT / "notebooks" / name).read_text(encoding="utf-8") for name in ("TEACHING.md", "GLOSSARY.md")
+)
+
+
+def rows(text):
+    """The cells of the tables in a text, without their heads."""
+    lines = [line for line in text.splitlines() if line.startswith("|") and not line.startswith("|---")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+def test_the_plans_of_a_lesson_fill_it_and_name_every_exercise(path):
+    title = nbformat.read(path, as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
+    (plan,) = re.findall(rf"^### {re.escape(title)}\n(.*?)\n##", TEACHING, re.S | re.M)
+    (_, short, long), *parts = rows(plan)
+    assert [sum(int(part[column]) for part in parts) for column in (1, 2)] == [int(short), int(long)] == [45, 90]
+    named = [
+        int(number) for words in re.findall(r"exercises? (\d(?: and \d)?)", plan) for number in words.split(" and ")
+    ]
+    assert named == list(range(1, len(re.findall(r"### Exercise \d", str(path.read_text(encoding="utf-8")))) + 1))
+
+
+TERMS = [(term, number) for term, _, number in rows(GLOSSARY.split("## Terms")[1])[1:]]
+
+
+@pytest.mark.parametrize("term, number", TERMS, ids=[term for term, _ in TERMS])
+def test_a_term_of_the_glossary_occurs_in_the_notebook_that_it_names(term, number):
+    (path,) = (ROOT / "notebooks").glob(f"0{number}*.ipynb")
+    prose = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    for word in term.split(", "):
+        assert word.lower() in "\n".join(prose).lower()
+
+
+def test_the_glossary_is_in_the_order_of_the_course_and_has_no_term_twice():
+    assert [number for _, number in TERMS] == sorted(number for _, number in TERMS)
+    assert len({term for term, _ in TERMS}) == len(TERMS) > 40
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", TEACHING + GLOSSARY))
+def test_links_beside_the_notebooks_lead_somewhere(link):
+    assert (ROOT / "notebooks" / link).exists()
+
+
+def test_the_commands_for_teachers_are_commands():
+    for line in re.findall(r"^    (stepe-lite .+)$|`(stepe-lite [^`]+)`", TEACHING, re.M):
+        name, *rest = shlex.split(line[0] or line[1])[1:]
+        main.commands[name].make_parser(click.Context(main)).parse_args(rest)
+
+
 def test_the_loop_of_the_readme_runs():
-    (source,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    source, *_ = re.findall(r"```python\n(.*?)```", README, re.S)  # the others are run by test_distributed.py
     scope = {}
     exec(source, scope)
     assert scope["ledger"].epoch == scope["epochs"]

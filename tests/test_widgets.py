@@ -14,7 +14,7 @@ from stepe_lite.analysis import outcome, precision_recall, replay
 from stepe_lite.course import pages
 from stepe_lite.plots.style import colour_of
 from stepe_lite.widgets import explorer
-from stepe_lite.widgets.explorer import ScheduleExplorer
+from stepe_lite.widgets.explorer import Question, ScheduleExplorer
 from stepe_lite.widgets.prediction import Prediction
 
 EPOCHS = 8
@@ -230,6 +230,30 @@ def test_a_run_with_another_loss_is_refused(data):
     other = fit(data, "mlp", Everything(), epochs=1, loss=losses.GeneralizedCrossEntropy(), progress=False)
     with pytest.raises(ValueError, match="the loss of this history is 'GeneralizedCrossEntropy"):
         ScheduleExplorer(data, {"standard": other}, "mlp", START)
+
+
+# --- the questions
+
+
+@pytest.mark.parametrize(
+    ("typed", "reply"),
+    [
+        ("58.6", "✓ It is 58.6."),
+        (" 58 % ", "✓ It is 58.6."),
+        ("58,2", "✓ It is 58.6."),
+        ("59.7", "✗ Not yet."),
+        ("nan", "✗ Not yet."),
+        ("0.586", "✗ Not yet. A share? Here it is in %."),
+        ("about half", "✗ That is no number."),
+        ("", ""),
+    ],
+)
+def test_a_question_says_whether_the_number_is_right(typed, reply):
+    question = Question("precision (%)", 58.56, within=1)
+    question.field.value = "1"
+    question.field.value = typed
+    assert question.reply.value == reply
+    assert question.field.description == "precision (%)"
 
 
 # --- the button

@@ -22,8 +22,8 @@ def claim(text, value, above=None, below=None):
     """
     if above is None and below is None:
         raise BadInput(f"claim {text!r} has no band: pass above, below or both.")
-    value = float(value)
-    above, below = (None if limit is None else float(limit) for limit in (above, below))
+    value = _number("value", value)
+    above, below = (None if n is None else _number(name, n) for name, n in (("above", above), ("below", below)))
     # Written so that NaN, which compares as False, breaks every claim.
     holds = bool((above is None or value > above) and (below is None or value < below))
     band = " and ".join(
@@ -40,6 +40,13 @@ def claim(text, value, above=None, below=None):
     show(line, {"stepe_lite_claim": record})
     if not holds and os.environ.get("CI") and os.environ.get(VARIABLE) != "collect":
         raise ClaimBroken(line)
+
+
+def _number(name, value):
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise BadInput(f"{name} is {value!r}, but must be a number.") from None
 
 
 def show(line, metadata):

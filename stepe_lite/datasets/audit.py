@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from ..utils import expand
+from ..utils import check_flag, check_positive, expand
 from . import folders, images, labels, sheets
 
 SIDE = 16  # thumbnails of SIDE × SIDE grey pixels are compared
@@ -29,7 +29,10 @@ def audit(path, *, image="file", label="label", root=None, near=0.99, progress=T
 
     `findings` makes lists of it. Nothing is changed or written.
     """
+    check_positive("near", near), check_flag("progress", progress)
     path = expand("path", path)
+    if not path.exists():
+        raise FileNotFoundError(f"path is {str(path)!r}, but must be a folder of images, or a CSV file.")
     if path.is_dir():
         top, found = path, folders.listing(path)
         places = {file: path / file for file in found}

@@ -11,7 +11,7 @@ import torch
 from ..noise import NoiseModel, transition_matrix
 from ..utils import BadInput, check_fraction, check_whole, generator_for
 from . import folders
-from .labels import encoder
+from .labels import class_names, encoder
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -43,13 +43,9 @@ class Dataset:
     def __post_init__(self):
         if not isinstance(self.name, str):
             raise BadInput(f"name is {self.name!r}, but must be text.")
+        object.__setattr__(self, "classes", class_names(self.classes))
         if len(self.classes) < 2:
             raise BadInput(f"classes has {len(self.classes)} name(s), but at least 2 are needed.")
-        for index, label in enumerate(self.classes):
-            if not isinstance(label, str):
-                raise BadInput(f"classes[{index}] is {label!r}, but must be text.")
-            if label in self.classes[:index]:
-                raise BadInput(f"classes has {label!r} twice, at {self.classes.index(label)} and {index}.")
         known = () if self.clean_labels is None else ("clean_labels",)
         for name in ("images", "labels", "test_images", "test_labels", *known):
             if not isinstance(getattr(self, name), torch.Tensor):

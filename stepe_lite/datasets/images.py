@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..utils import BadInput, check_choice, check_whole
+from ..utils import BadInput, check_choice, check_flag, check_whole
 
 BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 # Formats that Pillow leaves to other programs (one of them runs what is in the file), or only knows by name.
@@ -103,6 +103,7 @@ def read_all(paths, *, what, lines=None, size=None, background="white", skip_unr
     read, if the tensor does not fit in memory. Files that are no pictures, by name and content, are printed.
     """
     check_choice("background", background, BACKGROUNDS)
+    check_flag("skip_unreadable", skip_unreadable), check_flag("progress", progress)
     if size is not None and not isinstance(size, tuple):
         size = (check_whole("size", size, least=1),) * 2
     wanted = None if size is None else size[::-1]

@@ -31,14 +31,16 @@ def encoder(labels, classes=None):
     """
     values = _plain("labels", labels)
     if values.ndim != 1 or len(values) == 0:
-        return tuple(classes or ("0", "1")), lambda name, these: torch.as_tensor(_plain(name, these), dtype=torch.int64)
+        return ("0", "1") if classes is None else class_names(classes), lambda name, these: torch.as_tensor(
+            _plain(name, these), dtype=torch.int64
+        )
     if values.dtype.kind != "i":
         if classes is None:
             categories = getattr(_categorical(labels), "categories", ())
             present = set(values)
             classes = [str(name) for name in categories if str(name) in present] or in_order(values)
             print(f"classes: {told(classes)}")
-        classes = _names(classes)
+        classes = class_names(classes)
         known = {name: index for index, name in enumerate(classes)}
     elif classes is None:
         found = np.unique(values).tolist()
@@ -46,7 +48,7 @@ def encoder(labels, classes=None):
         if found != list(range(len(found))):
             print(f"classes: {told(classes)}")
     else:
-        classes = _names(classes)
+        classes = class_names(classes)
         first = 1 if values.min() == 1 and values.max() == len(classes) else 0
         known = {index + first: index for index in range(len(classes))}
         if first:
@@ -67,10 +69,17 @@ def encoder(labels, classes=None):
     return classes, encode
 
 
-def _names(classes):
-    if isinstance(classes, str):
+def class_names(classes):
+    """`classes` as a tuple of names, each once, or ValueError."""
+    if isinstance(classes, str | bytes) or not hasattr(classes, "__len__") or not hasattr(classes, "__iter__"):
         raise BadInput(f"classes is {classes!r}, but must be a list of names.")
-    return tuple(classes)
+    classes = tuple(classes)
+    for index, label in enumerate(classes):
+        if not isinstance(label, str):
+            raise BadInput(f"classes[{index}] is {label!r}, but must be text.")
+        if label in classes[:index]:
+            raise BadInput(f"classes has {label!r} twice, at {classes.index(label)} and {index}.")
+    return classes
 
 
 def _categorical(labels):

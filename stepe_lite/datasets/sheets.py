@@ -25,7 +25,13 @@ def read(path, needed):
     bars may lie between the columns. Raises FileNotFoundError, or ValueError where it cannot be read, with the line.
     """
     path = expand("path", path)
+    for name in needed:
+        if not isinstance(name, str):
+            raise BadInput(f"a column is {name!r}, but must be text.")
     text = _decoded(path)
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise BadInput(f"path is {str(path)!r}, whose line {line} has zero bytes: the file is damaged.")
     first, _, rest = text.partition("\n")
     skipped = first.strip().lower().startswith("sep=")  # a line that is meant for a spreadsheet
     text = rest if skipped else text
@@ -36,11 +42,13 @@ def read(path, needed):
     columns = headers[separator]
     if missing[separator]:
         raise BadInput(f"path is {str(path)!r}, which has no column {missing[separator][0]!r} but {columns}.")
+    last = len(text.splitlines())
     sheet, line, reader = Sheet([], []), 1 + skipped, csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         for number, cells in enumerate(reader):
             if number and any(cell.strip() for cell in cells):
-                if any(cells[len(columns) :]):
+                cut = len(cells) < len(columns) and not text.endswith(("\n", "\r")) and reader.line_num == last
+                if cut or any(cells[len(columns) :]):
                     raise BadInput(f"{path.name}, line {line} has {len(cells)} cells for {len(columns)} columns.")
                 sheet.rows.append(dict(zip(columns, cells + [""] * (len(columns) - len(cells)))))
                 sheet.lines.append(line)

@@ -4,7 +4,6 @@ import functools
 import gzip
 import hashlib
 import os
-import tempfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..utils import check_choice, expand, written_beside
+from ..utils import check_choice, expand, scratch_folder, written_beside
 from .dataset import Dataset
 
 HUMAN_URL = "https://github.com/UCSC-REAL/cifar-10-100n/raw/main/data/"
@@ -189,14 +188,14 @@ def fetch(name, folder):
         missing = {path for path, state in check(folder, name).items() if state != "ok"}
         labels = _HUMAN[images_of] if name != images_of else {}
         # Into a folder beside, then renamed: an interrupted download leaves no half a file under its name.
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".download") as beside:
+        with scratch_folder(folder) as beside:
             if any(path not in labels for path in missing):
                 reader(images_of)(beside, download=True)
             for path in labels.keys() & missing:
                 pooch.retrieve(HUMAN_URL + path, known_hash=labels[path], fname=path, path=beside, progressbar=True)
             for path in missing:
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (Path(beside) / path).replace(folder / path)
+                (beside / path).replace(folder / path)
     except (OSError, RuntimeError, ValueError) as error:
         raise MissingData(f"the download of {name} failed ({error}). {_missing(name, [folder])}") from error
 

@@ -9,8 +9,18 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..rules import Everything, KeepOnly, LossTruncation, OneShotFilter, RandomExclusion, SelfPaced, StepE
-from ..utils import check_choice
+from ..learner import check_data
+from ..rules import (
+    Everything,
+    KeepOnly,
+    LossTruncation,
+    OneShotFilter,
+    RandomExclusion,
+    SelfPaced,
+    StepE,
+    check_schedule,
+)
+from ..utils import BadInput, check_choice
 
 HELD_OUT = 0.1  # share of the (noisy) training samples that early stopping is decided on
 GREY = "#7F7F7F"  # what is no rival: controls and oracles
@@ -98,6 +108,12 @@ def methods(data, schedule, seed=0, names=MAIN, settings=None):
     control and the held-out split, `settings` what else `fit` will be given. The two oracles see the clean labels, and
     are left out where these are unknown: by removal, only the rightly labelled samples; by clean labels, all of them.
     """
+    check_data(data)
+    if isinstance(names, str) or not hasattr(names, "__iter__"):
+        raise BadInput(f"names is {names!r}, but must be a list of methods, such as MAIN.")
+    if settings is not None and not isinstance(settings, dict):
+        raise BadInput(f"settings is {settings!r}, but must be a dict of what fit takes.")
+    check_schedule(schedule)
     found = {}
     for name in names:
         method = METHODS[check_choice("method", name, METHODS)]

@@ -8,6 +8,7 @@ grid that was killed goes on where it stopped, at most one epoch of each running
 
 import errno
 import functools
+import hashlib
 import json
 import math
 import multiprocessing
@@ -16,7 +17,6 @@ import os
 import platform
 import re
 import subprocess
-import tempfile
 import threading
 import time
 import traceback
@@ -33,8 +33,11 @@ import torch
 from .. import datasets, schedules
 from ..history import History, StaleCheckpoint
 from ..training import fit
-from ..utils import BadInput, check_choice, check_folder, check_whole, written_beside
-from .plan import RECIPES, methods
+from ..utils import BadInput, check_choice, check_folder, check_whole, scratch_folder, written_beside
+from .plan import METHODS, RECIPES, methods
+
+# `fit` sets random numbers and threads of the whole process: where that has several workers, one trains at a time.
+_ALONE = threading.Lock()
 
 
 class RunFailed(RuntimeError):
@@ -57,8 +60,13 @@ class Run:
 
 def grid_run(run, root=None):
     """The `Run` of a (data set, recipe, method, seed); `root` as for `load`."""
-    _, recipe, _, _ = run
+    if not isinstance(run, tuple | list) or len(run) != 4:
+        raise BadInput(f"run is {run!r}, but must be (data set, recipe, method, seed).")
+    dataset, recipe, method, seed = run
+    check_choice("data set", dataset, datasets.names())
     check_choice("recipe", recipe, RECIPES)
+    check_choice("method", method, METHODS)
+    check_whole("seed", seed)
     about = {"run": list(run), "recipe": RECIPES[recipe]}
     return Run("_".join(map(str, run)), functools.partial(_arrange, run, root), about)
 
@@ -77,11 +85,15 @@ def _data(dataset, subset, root):
     return data if subset is None else data.subset(subset, seed=0)
 
 
-def make(runs, out=None, *, jobs=1, progress=True):
+def make(runs, out=None, *, jobs=1, executor=None, progress=True):
     """Make those `runs` (a list of `Run`) that are not finished in the folder `out`: dict name -> History.
 
     Without `out` nothing is kept but what is returned. `jobs` processes share the work, each with one thread on a CPU,
-    so that their number changes no result. A run that fails is recorded, and tried again by the next call; its name is
+    so that their number changes no result. In their place, `executor` is anything whose `submit(function, *arguments)`
+    gives a future: dask.distributed's Client (which tries again when a worker dies), a loky or submitit executor. Each
+    run is a task; the workers need this package, the data and the folder `out`. Ctrl-C takes back what has not begun.
+
+    A run that fails is recorded, and tried again by the next call; its name is
     not in what is returned. The networks are there for the runs made by this very process.
 
     Raises ValueError or OSError for bad arguments, and before any run starts; OSError as soon as the disk is full;
@@ -90,6 +102,13 @@ def make(runs, out=None, *, jobs=1, progress=True):
     from tqdm.auto import tqdm
 
     check_whole("jobs", jobs, least=1)
+    if executor is not None and not hasattr(executor, "submit"):
+        raise BadInput(
+            f"executor is {executor!r}, but must have a method submit, such as dask.distributed's Client has."
+        )
+    if executor is not None and (out is None or jobs > 1):
+        wrong = "out is None, but must be a folder that they see" if out is None else f"jobs is {jobs}, but must be 1"
+        raise BadInput(f"{wrong}: the workers of the executor make the runs.")
     paths = [run.path(Path()) for run in runs]
     if twice := {path.stem for path in paths if paths.count(path) > 1}:
         raise BadInput(f"runs has {min(twice)!r} more than once: every run needs a name of its own.")
@@ -97,11 +116,11 @@ def make(runs, out=None, *, jobs=1, progress=True):
         with _mapper(min(jobs, len(runs))) as each:
             bar = tqdm(each(_fit, runs), total=len(runs), unit="run", disable=not progress, leave=False)
             return dict(zip([run.name for run in runs], bar))
-    out = check_folder("out", out)
+    out = check_folder("out", out).resolve()  # a worker may stand in another folder
     for run in runs:
         _check_recipe(run, out)
-    with tempfile.NamedTemporaryFile(dir=out, prefix=".began.") as stamp:
-        began = os.stat(stamp.name).st_mtime_ns  # by the clock of whoever keeps the folder, as for failures
+    with scratch_folder(out) as stamp:
+        began = stamp.stat().st_mtime_ns  # by the clock of whoever keeps the folder, as for failures
     spawn = multiprocessing.get_context("spawn").Process
     helpers = [spawn(target=_help, args=(runs, out, began), daemon=True) for _ in range(jobs - 1)]
     made = {}
@@ -114,7 +133,10 @@ def make(runs, out=None, *, jobs=1, progress=True):
         try:
             for helper in helpers:
                 helper.start()
-            _work(runs, out, began, made, show)
+            if executor is None:
+                _work(runs, out, began, made, show)
+            else:
+                _hand_over(executor, runs, out, began, show)
         finally:
             for helper in helpers:
                 if helper.pid:
@@ -180,6 +202,22 @@ def _end_with_parent():
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _hand_over(executor, runs, out, began, show):
+    """Let the workers of `executor` make each run that is left, and wait for them."""
+    tasks = [executor.submit(_work, [run], out, began) for run in runs if not _is_over(run, out, began)]
+    try:
+        while tasks:
+            show(f"{len(tasks)} handed over")
+            for task in [task for task in tasks if task.done()]:
+                tasks.remove(task)
+                task.result()  # raises what ends a grid
+            time.sleep(0.1)
+        show("done")
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
 def _work(runs, out, began, made=None, show=lambda doing: None):
     """Make one run after the other until none is left, passing over those that another process holds."""
     from filelock import FileLock, Timeout
@@ -190,7 +228,7 @@ def _work(runs, out, began, made=None, show=lambda doing: None):
         for run in waiting:
             show(run.name)
             try:
-                with FileLock(run.path(out, ".lock"), timeout=0):
+                with _ALONE, FileLock(run.path(out, ".lock"), timeout=0):
                     if not _is_over(run, out, began):
                         taken += 1
                         tried.add(run.name)
@@ -301,12 +339,27 @@ def read_record(path):
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadInput(f"{str(path)!r} is no record of a run: {error}.") from error
-    if not isinstance(record, dict) or not ({"run", "config", "result", "error"} & set(record)):
+    if not isinstance(record, dict) or not (_is_result(record) or "error" in record):
         raise BadInput(f"{str(path)!r} is no record of a run.")
+    if record.pop("sha256", None) not in (None, _digest(record)):  # older ones have none
+        raise BadInput(f"{str(path)!r} is a record of a run that was changed since it was written: delete it.")
     return record
+
+
+def _digest(record):
+    return hashlib.sha256(json.dumps(record, allow_nan=False).encode()).hexdigest()
+
+
+def _is_result(record):
+    """Whether it has what is read of a finished run, of the types that are written."""
+    parts = all(isinstance(record.get(part), dict) for part in ("config", "result", "log"))
+    figures = parts and all(value is None or isinstance(value, float | int) for value in record["result"].values())
+    run = record.get("run", ["data set", "recipe", "method", 0])  # what `tables.compare` keeps has none
+    return figures and isinstance(run, list) and [type(part) for part in run] == [str, str, str, int]
 
 
 def write_record(path, record):
     """Write a record as JSON: there whole, or not at all."""
     with written_beside(path) as partial:
-        partial.write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
+        whole = record | {"sha256": _digest(record)}
+        partial.write_text(json.dumps(whole, indent=1, allow_nan=False), encoding="utf-8")

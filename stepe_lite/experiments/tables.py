@@ -8,10 +8,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
+from pandas.api.types import is_numeric_dtype
 
 from ..datasets import Dataset
 from ..history import History, data_digest, printed
-from ..utils import BadInput, check_choice, check_folder, generator_for, written_beside
+from ..utils import BadInput, check_choice, check_folder, expand, generator_for, written_beside
 from .plan import METHODS, PAPER, PRESETS, RECIPES, runs_of
 from .runs import Run, RunFailed, failures, grid_run, make, read_record, result
 
@@ -41,6 +42,9 @@ def compare(make_data, make_methods, seeds, model, *, out=None, jobs=1, progress
     """
     if not hasattr(seeds, "__iter__") or not (seeds := list(seeds)):
         raise BadInput(f"seeds is {seeds!r}, but must be one or more seeds, such as range(5).")
+    for name, function in (("make_data", make_data), ("make_methods", make_methods)):
+        if not callable(function):
+            raise BadInput(f"{name} is {function!r}, but must be a function.")
     plan = []
     for seed in seeds:
         data = make_data(seed)
@@ -68,6 +72,9 @@ def paired_difference(runs, method, against="standard", column="accuracy_last"):
     """
     from scipy.stats import ttest_rel
 
+    for name in ("method", "seed", column):
+        if not isinstance(runs, pd.DataFrame) or not isinstance(name, str) or name not in runs:
+            raise BadInput(f"runs is {type(runs).__name__}, but must be a table of runs with a column {name!r}.")
     for name, value in (("method", method), ("against", against)):
         check_choice(name, value, runs.method.unique())
     table = runs.pivot(index="seed", columns="method", values=column)[[method, against]].dropna()
@@ -117,10 +124,9 @@ def collect(out, preset=None):
     losses against the wrong labels.
     Raises FileNotFoundError if `out` is not there, ValueError if it holds no finished run, or what is no record.
     """
+    out = expand("out", out)
     if out.suffix == ".csv":
-        runs = pd.read_csv(out)
-        if missing := set(COLUMNS) - set(runs.columns):
-            raise BadInput(f"out is {str(out)!r}, which is no table of runs: no column {min(missing)!r}.")
+        runs = read_csv(out, COLUMNS, RUN[:3])
     elif not out.is_dir():
         raise FileNotFoundError(f"out is {str(out)!r}, but must be the folder of a grid.")
     else:
@@ -133,6 +139,27 @@ def collect(out, preset=None):
         raise BadInput(f"out is {str(out)!r}, but no finished run {'' if preset is None else 'of it '}is in it.")
     order = {method: at for at, method in enumerate(METHODS)}
     return runs.sort_values(list(RUN), key=lambda c: c.map(order) if c.name == "method" else c, kind="stable")
+
+
+def read_csv(path, columns, texts, **reading):
+    """The table with `columns`, of which `texts` hold text and the others numbers, that `to_csv` wrote to `path`.
+
+    Raises FileNotFoundError, or ValueError if it is no such table, or one that was cut off.
+    """
+    raw, none = path.read_bytes(), f"{str(path)!r} is no table of {', '.join(columns[:3])}, …:"
+    if not raw.endswith(b"\n"):  # else half of the last number would be taken for the whole
+        raise BadInput(f"{none} its last line is cut off.")
+    try:
+        table = pd.read_csv(io.BytesIO(raw), **reading)
+    except ValueError as error:
+        raise BadInput(f"{none} {error}.") from None
+    for name in columns:
+        if name not in table:
+            raise BadInput(f"{none} it has no column {name!r}.")
+        wrong = table[name].isna().any() if name in texts else not is_numeric_dtype(table[name])
+        if len(table) and wrong:
+            raise BadInput(f"{none} the column {name!r} has what is no {'text' if name in texts else 'number'}.")
+    return table
 
 
 def _records(out, preset):

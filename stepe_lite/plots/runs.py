@@ -10,12 +10,16 @@ RAMPS = ("#56B4E9", "o"), ("#009E73", "s"), ("#882255", "D")  # from the shortes
 
 
 def curves(histories, column="test_accuracy", ax=None, label="test accuracy (%)"):
-    """One line a method over the epochs: `histories` is a dict name -> History, or its log; `column` a share, in %."""
+    """One line a method over the epochs: `histories` is a dict name -> History, or its log; `column` a share, in %.
+
+    An accuracy is measured after an epoch, "epochs trained"; an exclusion is of an epoch, which counts from 0.
+    """
     ax = new_axes(ax)
+    of_the_epoch = column in ("excluded_fraction", "precision", "recall")
     for name, history in histories.items():
         style, log = "--" if name in DASHED else "-", getattr(history, "log", history)
-        ax.plot(log.index + 1, 100 * log[column], style, label=name, color=colour_of(name))
-    ax.set(xlabel="epochs trained", ylabel=label)
+        ax.plot(log.index + (not of_the_epoch), 100 * log[column], style, label=name, color=colour_of(name))
+    ax.set(xlabel="epoch (counted from 0)" if of_the_epoch else "epochs trained", ylabel=label)
     whole_ticks(ax)
     ax.legend(fontsize=8)
     return ax
@@ -223,7 +227,7 @@ def estimates(found, ax=None):
 
 
 def lost_classes(shares, classes, rare=(), ax=None):
-    """Excluded share of each class, in bars: `shares` is a dict method -> (k,); the classes `rare` are marked."""
+    """Excluded share of each class, in bars: `shares` is a dict method -> (k,); those in `rare` are named."""
     ax = new_axes(ax, (max(6, 0.5 * len(classes) + 2), 3))
     at, width = np.arange(len(classes)), 0.8 / len(shares)
     for i, (method, share) in enumerate(shares.items()):
@@ -231,8 +235,9 @@ def lost_classes(shares, classes, rare=(), ax=None):
         ax.bar(places, percent, width, color=colour_of(method), label=method)
         for place in places[percent < 0.5]:  # a bar of height 0 looks like a bar forgotten
             ax.annotate("0", (place, 1), ha="center", fontsize=7, color=colour_of(method))
-    ax.set_xticks(at, [f"{name}\n(rare)" if c in rare else name for c, name in enumerate(classes)])
-    ax.set(xlabel="clean class", ylabel="rightly labelled samples\nthat are excluded (%)", ylim=(0, 102))
+    ax.set_xticks(at, classes)
+    marked = f" (rare: {', '.join(classes[c] for c in rare)})" if len(rare) else ""
+    ax.set(xlabel=f"clean class{marked}", ylabel="rightly labelled samples\nthat are excluded (%)", ylim=(0, 102))
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
@@ -277,10 +282,10 @@ def ramp_race(logs, columns):
         for ax, column in zip(axes[:, place], columns):
             for method, log in methods.items():
                 line = "-" if method == "Step-E" else "--"
-                ax.plot(log.index + 1, 100 * log[column], line, color=colour_of(method), label=method)
+                ax.plot(log.index, 100 * log[column], line, color=colour_of(method), label=method)
             whole_ticks(ax)
         axes[0, place].set_title(kind)
-        axes[-1, place].set_xlabel("epoch (counted from 1)")
+        axes[-1, place].set_xlabel("epoch (counted from 0)")
     for ax, label in zip(axes[:, 0], columns.values()):
         ax.set(ylabel=label, ylim=(None, 102))
     axes[0, -1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
