@@ -301,11 +301,13 @@ def _injected(cells):
 
 
 def _broken_claim(notebook):
-    for at, output in outputs_of(notebook):
-        record = output.get("metadata", {}).get("stepe_lite_claim")
-        if record and not record["holds"]:
-            return f"cell {at}: claim broken: {output.data['text/plain']}"
-    return None
+    """Every broken claim, one sentence each."""
+    broken = [
+        f"cell {at}: claim broken: {output.data['text/plain']}"
+        for at, output in outputs_of(notebook)
+        if not output.get("metadata", {}).get("stepe_lite_claim", {"holds": True})["holds"]
+    ]
+    return "; ".join(broken) or None
 
 
 def _widget_error(notebook):

@@ -21,6 +21,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,10 +113,9 @@ def make(runs, out=None, *, jobs=1, executor=None, progress=True):
     if twice := {path.stem for path in paths if paths.count(path) > 1}:
         raise BadInput(f"runs has {min(twice)!r} more than once: every run needs a name of its own.")
     if out is None:
-        made = {}
-        for run in tqdm(runs, unit="run", disable=not progress, leave=False):
-            made[run.name] = fit(**run.arrange(), progress=False)
-        return made
+        with _mapper(min(jobs, len(runs))) as each:
+            bar = tqdm(each(_fit, runs), total=len(runs), unit="run", disable=not progress, leave=False)
+            return dict(zip([run.name for run in runs], bar))
     out = check_folder("out", out).resolve()  # a worker may stand in another folder
     for run in runs:
         _check_recipe(run, out)
@@ -144,6 +145,24 @@ def make(runs, out=None, *, jobs=1, executor=None, progress=True):
     return {run.name: made.get(run.name) or _history(run.path(out, ".npz")) for run in runs if run.path(out).exists()}
 
 
+@contextmanager
+def _mapper(jobs):
+    """`map`, or one that shares the calls among so many processes; what has not begun when it ends is not begun."""
+    if jobs <= 1:
+        yield map
+        return
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, spawn, initializer=_end_with_parent)
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _fit(run):
+    return fit(**run.arrange(), progress=False)
+
+
 def _history(path):
     return History.load(path) if path.exists() else None  # an archive of records has none
 
@@ -168,14 +187,19 @@ def _check_recipe(run, out):
 
 
 def _help(runs, out, began):
-    """What a process beside the first does. It ends with the first one, even if that is killed."""
+    """What a process beside the first does."""
+    _end_with_parent()
+    _work(runs, out, began)
+
+
+def _end_with_parent():
+    """End this process with the first one, even if that is killed."""
 
     def watch():
         multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    _work(runs, out, began)
 
 
 def _hand_over(executor, runs, out, began, show):

@@ -46,7 +46,8 @@ def loss_by_group(losses, is_mislabeled, ax=None):
 
 def loss_histograms(losses, is_mislabeled, epochs):
     """Histograms of the loss after some `epochs` (0-based rows of `losses`), clean and mislabeled samples apart."""
-    return loss_panels({f"after epoch {epoch + 1}": (losses[epoch], is_mislabeled) for epoch in epochs})
+    after = {epoch: f"after {epoch + 1} epoch{'s' if epoch else ''}" for epoch in epochs}
+    return loss_panels({title: (losses[epoch], is_mislabeled) for epoch, title in after.items()})
 
 
 def loss_panels(panels):
@@ -144,11 +145,11 @@ def spread(values, label="test accuracy at the last epoch (%)", ax=None):
 
 
 def line(values, xlabel, ylabel, ylim=(0, 102), ax=None):
-    """One line through `values`, a dict x -> y."""
+    """One line through `values`, a dict x -> y; where they are few, the ticks are where the points lie."""
     ax = new_axes(ax)
     ax.plot(list(values), list(values.values()), "o-", markersize=4, color=colour_of("standard"))
     ax.set(xlabel=xlabel, ylabel=ylabel, ylim=ylim)
-    whole_ticks(ax)
+    ax.set_xticks(list(values)) if len(values) <= 8 else whole_ticks(ax)
     return ax
 
 
