@@ -421,4 +421,4 @@ def test_ctrl_c_leaves_no_process_and_no_half_file(tmp_path, stop):
     assert process.returncode == 128 + stop, said
     _, alive_still = psutil.wait_procs(started, timeout=60)
     assert alive_still == []
-    assert sorted(path.name for path in out.iterdir()) == ["started0", "started1"]
+    assert sorted(path.name for path in out.iterdir()) == [".lock", "started0", "started1"]
