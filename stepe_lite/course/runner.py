@@ -132,12 +132,12 @@ def _executed(tasks, jobs, progress):
     pool = concurrent.futures.ProcessPoolExecutor(min(jobs, len(tasks)), spawn, _begin, (spawn.RLock(),))
     try:
         longest_first = sorted(range(len(tasks)), key=lambda at: -_said_seconds(tasks[at][0]))
-        futures = {at: pool.submit(_execute, *tasks[at], progress, at) for at in longest_first}
+        futures = {at: pool.submit(_execute_beside, *tasks[at], progress, at) for at in longest_first}
         for at in range(len(tasks)):
             yield futures[at].result()
     except BaseException:
         for child in set(multiprocessing.active_children()) - set(before):
-            child.terminate()  # nbclient ends its kernel at this signal, and a kernel without a parent ends itself
+            child.terminate()  # its kernel ends when it has no parent
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -147,8 +147,19 @@ def _begin(lock):
     """What a process that executes notebooks does first. `lock` keeps bars from writing over each other."""
     from tqdm import tqdm
 
+    def stop(number, frame):
+        raise SystemExit(128 + number)  # so that partial files are removed
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
+    signal.signal(signal.SIGTERM, stop)
     tqdm.set_lock(lock)
+
+
+def _execute_beside(*task):
+    try:
+        return _execute(*task)
+    except SystemExit as stopped:
+        os._exit(stopped.code)  # else the pool would hand it the next notebook
 
 
 def _said_seconds(path):
