@@ -28,7 +28,10 @@ UNEVEN[: H // 2, : W // 2] = 255
 
 def saved(path, picture, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, **options)
+    try:
+        picture.save(path, **options)
+    except (KeyError, OSError) as error:
+        pytest.skip(f"this Pillow reads it, but does not write it: {error}")
     return path
 
 

@@ -73,8 +73,10 @@ def findings(table):
     case : groups of names that differ in upper and lower case alone
     """
     kept = table[table.fate == "image"]
-    first = kept.same_as.where(kept.same_as != "", kept.index)
-    same = [list(group) for _, group in kept.groupby(first, sort=False).groups.items() if len(group) > 1]
+    twins = {}
+    for file, first in kept.same_as.items():
+        twins.setdefault(first or file, []).append(file)
+    same = [group for group in twins.values() if len(group) > 1]
     label = kept.label.to_dict()
     pairs = {tuple(sorted(pair)): float(s) for *pair, s in kept[["near", "similarity"]].itertuples() if pair[1]}
     near = [[*pair, round(s, 4)] for pair, s in sorted(pairs.items(), key=lambda item: -item[1])]
