@@ -128,7 +128,7 @@ def bookkeeping(repeats, powers):
     kept = sum(part.nbytes for part in (ledger.losses, *ledger.state_dict()["weights"])) / ledger.n
     yield row("ledger, an epoch, kept", f"10^{few} samples", "bytes a sample", [kept], bound=4 + 1 / 8)
     for ranks in (2, 4):
-        merges = [_merge(10 ** min(6, many), ranks) for _ in range(repeats)]
+        merges = _merges(10 ** min(6, many), ranks, repeats)
         setting = f"10^{min(6, many)} samples, {ranks} ranks on this machine"
         for what, unit, each in zip(("", ", sent by a rank"), ("wall s", "bytes a sample"), zip(*merges)):
             yield row(f"ledger, merge{what}", setting, unit, each, 8 * (ranks - 1) / ranks if what else math.nan)
@@ -190,24 +190,25 @@ def _ledger(n, epochs):
     return each
 
 
-def _merge(n, ranks):
-    """What merging the records of an epoch takes, on Linux: (wall seconds, bytes a sample that a rank sends)."""
+def _merges(n, ranks, repeats):
+    """What merging the records of an epoch takes, on Linux: [(wall seconds, bytes a sample that a rank sends), …]."""
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_merging, (n, ranks, folder), ranks)
+        torch.multiprocessing.spawn(_merging, (n, ranks, repeats, folder), ranks)
         return json.loads(Path(folder, "told").read_text())
 
 
-def _merging(rank, n, ranks, folder):
+def _merging(rank, n, ranks, repeats, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", ranks), rank=rank, world_size=ranks)
     processes, fresh, losses = Ranks(dist.group.WORLD), torch.arange(n) % ranks == rank, torch.rand(n)
-    for _ in range(3):  # the first ones warm up
+    told = []
+    for _ in range(repeats + 1):
         dist.barrier()
         began, sent = perf_counter(), _sent()
         processes.merge(losses, fresh.clone())
-        told = perf_counter() - began, (_sent() - sent) / n
+        told.append((perf_counter() - began, (_sent() - sent) / n))
     if rank == 0:
-        Path(folder, "told").write_text(json.dumps(told))
+        Path(folder, "told").write_text(json.dumps(told[1:]))  # the first one warms up
     dist.destroy_process_group()
 
 
