@@ -15,7 +15,6 @@ from ..training import fit
 from ..utils import BadInput, check_choice
 
 SHAPES = [name for name in schedules.names() if name != "constant"]  # that is any shape with a ramp of 0 epochs
-TEMPERATURES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)  # nats
 WIDE = {"description_width": "130px"}
 LONG = {"width": "350px"}
 
@@ -57,9 +56,9 @@ class ScheduleExplorer(ipywidgets.VBox):
 
     Raises ValueError for a rule that the controls cannot show, or if the first run had a loss other than cross-entropy.
 
-    By keyboard: Tab and Shift+Tab go from one control to the next, the arrow keys change it, the space bar presses a
-    button. A slider of ipywidgets has no name that a screen reader could say, so each stands beside a number field that
-    has one.
+    By keyboard: Tab and Shift+Tab go from one control to the next, the arrow keys change a number, Alt+Down opens the
+    list of shapes, the space bar presses a button. A slider of ipywidgets has no name for a screen reader, so
+    each stands beside a number field that has one. JupyterLab takes the arrow keys from a list, so there is only one.
     """
 
     def __init__(self, data, runs, model, rule):
@@ -97,10 +96,8 @@ class ScheduleExplorer(ipywidgets.VBox):
         self.ramp = ipywidgets.IntSlider(schedule.ramp, 0, epochs)
         self.final = ipywidgets.IntSlider(round(100 * schedule.final), 0, 95)
         self.soft = _labelled(ipywidgets.Checkbox(rule.soft is not None), "soft weights")
-        known = sorted({*TEMPERATURES, rule.soft or TEMPERATURES[0]})
         self.temperature = _labelled(
-            ipywidgets.Dropdown(options=[(f"{value:g}", value) for value in known], value=rule.soft or 0.5),
-            "temperature (nats)",
+            ipywidgets.BoundedFloatText(rule.soft or 0.5, min=0.05, max=10, step=0.05), "temperature (nats)"
         )
         rows = [
             self.shape, self.soft, _with_number(self.warmup, "warm-up (epochs)"), self.temperature,
