@@ -1,5 +1,7 @@
 """The command `stepe-lite` (also `python -m stepe_lite`). What a command needs is imported when it runs."""
 
+import contextlib
+import os
 import signal
 import sys
 import warnings
@@ -71,15 +73,17 @@ def main():
 @click.option("--out", default="runs", show_default=True, help="Folder for the executed copies and report.json.")
 @click.option("--html", is_flag=True, help="Also write a page for each notebook and an index.")
 @click.option("--save", is_flag=True, help="Put the outputs into the notebooks themselves.")
-def run(notebooks, parameters, out, html, save):
-    """Execute notebooks in order and check every claim in them.
+@click.option("--jobs", type=int, help="Notebooks that run at a time. Default: as many as there are cores.")
+def run(notebooks, parameters, out, html, save, jobs):
+    """Execute notebooks and check every claim in them.
 
     NOTEBOOKS are paths, names or numbers ("03"); without any, the whole course runs on its embedded data.
     """
     from . import course
 
     chosen = {name: course.value_of(value) for name, value in parameters}
-    report = course.run(notebooks, chosen, out, html=html, save=save, progress=sys.stderr.isatty())
+    jobs = (os.cpu_count() or 1) if jobs is None else jobs
+    report = course.run(notebooks, chosen, out, html=html, save=save, progress=sys.stderr.isatty(), jobs=jobs)
     for entry in report["notebooks"]:
         held = sum(claim["holds"] for claim in entry["claims"])
         mark = "✓" if entry["ok"] else "✗"
@@ -231,6 +235,7 @@ def _noise_model(kind, rate):
 @click.option("--preset", help="Which grid: smoke, cpu, calibrate, paper or cifar-stem.")
 @click.option("--out", help="Folder of the grid; what is finished there is not run again. Default: runs/PRESET.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Processes; more may join from another shell.")
+@click.option("--dask", metavar="ADDRESS", help="Have the workers of this Dask scheduler make the runs.")
 @click.option("--root", help="Folder with the data files.")
 @click.option(
     "--show",
@@ -240,7 +245,7 @@ def _noise_model(kind, rate):
     help="Run nothing: print the table of this folder or .csv; without one, all that the course has recorded.",
 )
 @click.option("--save", is_flag=True, help="Keep the results in the course's folder notebooks/results.")
-def table(preset, out, jobs, root, show, save):
+def table(preset, out, jobs, dask, root, show, save):
     """The paper's comparison on human label noise: run or continue a grid of experiments, and print its table.
 
     On two cores smoke takes minutes, cpu some hours, paper (ResNet-18 on all images) a weekend; cifar-stem wants a
@@ -269,10 +274,12 @@ def table(preset, out, jobs, root, show, save):
         return
     out, failed = expand("--show" if show else "--out", show or out or f"runs/{preset}"), {}
     if show is None:
+        root = root and str(expand("--root", root).resolve())
         runs = [experiments.grid_run(run, root) for run in experiments.runs_of(preset)]
         for run in {tuple(run.about["run"][:1]): run for run in runs}.values():
             run.arrange()  # is the data there?
-        experiments.make(runs, out, jobs=jobs, progress=sys.stderr.isatty())
+        with _dask_client(dask) as executor:
+            experiments.make(runs, out, jobs=jobs, executor=executor, progress=sys.stderr.isatty())
         failed = experiments.failures(runs, out)
     for name, reason in failed.items():
         click.echo(f"✗ {name} failed: {reason}", err=True)
@@ -281,6 +288,19 @@ def table(preset, out, jobs, root, show, save):
         if save:
             experiments.save(out, preset, results, root)
     sys.exit(1 if failed else 0)
+
+
+def _dask_client(address):
+    """A client of the scheduler at `address` as a context; without an address, a context of None."""
+    if address is None:
+        return contextlib.nullcontext()
+    from .utils import BadInput
+
+    try:
+        from dask.distributed import Client
+    except ImportError:
+        raise BadInput('--dask needs Dask: python -m pip install "dask[distributed]".') from None
+    return Client(address, timeout="10s")
 
 
 @main.command()
@@ -312,6 +332,21 @@ def ramp(out, seeds, show):
 
     runs = ramp.run(out, seeds, progress=sys.stderr.isatty()) if show is None else ramp.read(show)
     click.echo(ramp.text(runs))
+
+
+@main.command("map")
+@click.option("--out", default="schedules.csv", show_default=True, help="CSV file; what is in it is not run again.")
+@click.option("--seeds", type=int, default=5, show_default=True, help="How many seeds, from 0.")
+@click.option("--jobs", type=int, default=1, show_default=True, help="Processes.")
+def schedule_map(out, seeds, jobs):
+    """What training gives for 180 schedules on the digits: the map beside the sliders of notebook 4.
+
+    Takes about a quarter of an hour on one free core. It may be interrupted; the same command goes on.
+    """
+    from .experiments import schedule_map
+
+    runs = schedule_map.run(out, seeds, jobs, progress=sys.stderr.isatty())
+    click.echo("\n".join(schedule_map.summary(runs).sort_values("way", ascending=False).said))
 
 
 @main.command()
@@ -374,6 +409,25 @@ def audit(path, as_json, image, label, root):
     texts = {name: table[name].map(auditing.sheets.printable) for name in ("same_as", "near")}
     rows = table.assign(**texts).rename(index=auditing.sheets.printable).reset_index().to_json(orient="records")
     click.echo(json.dumps({"findings": auditing.findings(table), "files": json.loads(rows)}, indent=1))
+
+
+@main.command()
+@click.argument("folder")
+@click.argument("review")
+@click.argument("destination")
+def clean(folder, review, destination):
+    """Write a copy of FOLDER to the new folder DESTINATION, as decided in the file REVIEW.
+
+    REVIEW is the review.csv of notebook 8, filled in there or in a spreadsheet. Rows without a decision stay as they
+    are. Every other file is copied as it is; manifest.csv in the copy says where each is now.
+    """
+    from .datasets import folders
+    from .review import Review
+
+    folders.listing(folder)  # is it there?
+    decided = Review.from_csv(review, folders.classes_of(folder))
+    decided.copy_folder(folder, destination)
+    click.echo(f"{len(decided.decisions)} of {len(decided.table)} rows were decided on; the copy is in {destination}")
 
 
 @main.command()

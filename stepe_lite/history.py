@@ -178,10 +178,10 @@ class Checkpoint:
         """Put `state`, a dict of what torch.save takes, into the file, which is whole at any time."""
         buffer = io.BytesIO()  # torch.save to a full disk raises a RuntimeError of its own; write_bytes an OSError
         torch.save(state | {"config": self.config}, buffer)
-        content = buffer.getvalue()
-        with written_beside(self.path) as partial:
+        with written_beside(self.path) as partial, open(partial, "wb") as file:
             # torch reads an archive without verifying its checksums, so there is one of our own.
-            partial.write_bytes(hashlib.sha256(content).digest() + content)
+            file.write(hashlib.sha256(buffer.getbuffer()).digest())
+            file.write(buffer.getbuffer())
 
     def restore(self, config, learner, ledger):
         """Bring `learner` and `ledger` to where the file was written. Returns the log; without a file, an empty one.
@@ -195,7 +195,7 @@ class Checkpoint:
         if not self.path.exists():
             return []
         damaged = f"checkpoint is {str(self.path)!r}, which is not a whole checkpoint: delete it."
-        content = self.path.read_bytes()
+        content = memoryview(self.path.read_bytes())
         try:
             if hashlib.sha256(content[32:]).digest() != content[:32]:
                 raise BadInput("its checksum is wrong")

@@ -12,13 +12,21 @@ It is the only state of Step-E. `fit` trains with it, and so can a loop of your 
         ledger.end_epoch(score=lambda i: losses_without_gradient(i))
 """
 
+import contextlib
 import math
+import os
+import tempfile
 
+import numpy as np
 import torch
-from torch.utils.data import Sampler
+import torch.nn.functional as F
+from torch.utils.data import DistributedSampler, Sampler
 
+from .distributed import Ranks
 from .rules import check_rule
-from .utils import BadInput, as_tensor, check_whole, find_device
+from .utils import BadInput, as_tensor, check_whole, find_device, seed_for
+
+LARGE = 2**24  # numbers, 64 MiB of them, that are kept in a file
 
 
 class Ledger:
@@ -30,6 +38,10 @@ class Ledger:
     rule : `rule(losses, epoch) -> weights`
     rescore_every : samples that were not trained on get a fresh loss at the end of every so-many-th epoch
     device : where the losses and weights live
+    group : the processes that share the ledger, `torch.distributed.group.WORLD` say; each makes one of its own with the
+        same arguments, records what it trains on, and calls `end_epoch`. None = this process alone.
+    seed : the order of an epoch comes from `seed` and `epoch` alone, so a run that is resumed, by any number of
+        processes, goes on in the same order. None = from torch's global random numbers, or 0 where there is a group.
 
     Attributes
     ----------
@@ -39,28 +51,34 @@ class Ledger:
     Raises ValueError for a bad argument, or when the weights that the rule gives are none.
     """
 
-    def __init__(self, n, rule, *, rescore_every=1, device="cpu"):
+    def __init__(self, n, rule, *, rescore_every=1, device="cpu", group=None, seed=None):
         self.n = check_whole("n", n, least=1)
         self.rule = check_rule(rule)
         self.rescore_every = check_whole("rescore_every", rescore_every, least=1)
+        self._ranks = Ranks(group)
+        self._seed = check_whole("seed", seed or 0) if seed is not None or group is not None else None
         self._latest = torch.full((self.n,), torch.nan, device=find_device(device))
-        self._seen = torch.zeros(self.n, dtype=torch.bool, device=self._latest.device)
-        self._losses, self._weights = _Rows(self._latest), _Rows(self._latest)
+        self._seen = torch.zeros(self.n, dtype=torch.bool, device=self._latest.device)  # ever
+        self._fresh = self._seen.clone()  # in the running epoch, by this rank
+        self._rows, self._weights = self._latest.new_empty(0, self.n), []  # an epoch each; some rows are still empty
         self.weights = self._ask_the_rule()
 
     @property
     def epoch(self):
-        return len(self._losses)
+        return len(self._weights)
 
     @property
     def losses(self):
         """The last known loss of every sample after each finished epoch: float32 (epochs, n). NaN = never seen."""
-        return self._losses.filled
+        return self._rows[: self.epoch]
 
     @property
     def weight_history(self):
         """The weights that each finished epoch was trained with: float32 (epochs, n)."""
-        return self._weights.filled
+        history = self._latest.new_empty(self.epoch, self.n)
+        for weights, packed in zip(history, self._weights):
+            weights.copy_(_unpacked(packed, self.n))
+        return history
 
     @property
     def trained(self):
@@ -75,13 +93,17 @@ class Ledger:
     def batches(self, size):
         """A batch sampler for DataLoader: what the epoch trains on, in random order, in nearly equal batches.
 
-        A last batch of one sample would be a wild step, and BatchNorm refuses it. `size` is the largest batch. The
-        order comes from torch's global random numbers.
+        A last batch of one sample would be a wild step, and BatchNorm refuses it. `size` is the largest batch, that of
+        all ranks together: of each batch every rank gets its nearly equal share, of two samples at least.
         """
         return _Batches(self, check_whole("size", size, least=1))
 
     def sampler(self):
-        """The same order as a sampler of single samples, for a loader that makes its own batches."""
+        """The same order as a sampler of single samples, for a loader that makes its own batches.
+
+        Every rank gets as many, so up to one sample a rank is dealt twice. A DistributedSampler, which Fabric, Composer
+        and others leave alone; `set_epoch` does nothing, the ledger knows the epoch.
+        """
         return _Samples(self)
 
     def record(self, index, loss):
@@ -103,7 +125,7 @@ class Ledger:
         index = index.to(self._latest.device, torch.int64)
         # index_copy_ rather than [index] =: on a GPU, where looking at the index would wait, it refuses −1 as well.
         self._latest.index_copy_(0, index, loss.detach().to(self._latest))
-        self._seen.index_fill_(0, index, True)
+        self._fresh.index_fill_(0, index, True)
 
     def end_epoch(self, score=None, *, size=1024, last=False):
         """Close the running epoch and let the rule weigh the samples for the next one.
@@ -112,38 +134,57 @@ class Ledger:
         were not trained on, so that one whose loss has fallen can come back. Without it such a sample keeps its last
         loss. `last` : no epoch follows, so the rule is not asked again. Returns the number of samples scored.
 
+        Ranks that share the ledger score equally long parts, then merge what each has recorded: all must come here.
+
         Raises ValueError if samples that the epoch should have trained on have never been recorded: they would rank
-        highest. The `last` epoch may be cut short.
+        highest. With several ranks, if they were not recorded in this very epoch. The `last` one may be cut short.
         """
-        unseen = 0 if last else int((~self._seen & (self.weights > 0)).sum())
-        if unseen:
-            raise BadInput(
-                f"{unseen} of {self.n} samples have no loss at the end of epoch {self.epoch}: record(i, loss) every "
-                "batch, and let none be dropped (batches(size) makes nearly equal ones)."
-            )
         index = (self.weights == 0).nonzero().flatten()
         due = score is not None and len(index) > 0 and (self.epoch + 1) % self.rescore_every == 0
         if due:
             with torch.no_grad():
-                for part in index.split(check_whole("size", size, least=1)):
+                for part in self._ranks.share(index).split(check_whole("size", size, least=1)):
                     self.record(part, score(part))
-        self._losses.append(self._latest)
-        self._weights.append(self.weights)
+        self._ranks.merge(self._latest, self._fresh)
+        self._seen |= self._fresh
+        # With several ranks, a loader that somebody shards once more leaves samples out: here that is noticed.
+        known = self._seen if self._ranks.size == 1 else self._fresh
+        unseen = 0 if last else int((~known & (self.weights > 0)).sum())
+        if unseen:
+            raise BadInput(
+                f"{unseen} of {self.n} samples have no loss at the end of epoch {self.epoch}: record(i, loss) every "
+                "batch, and let none be dropped (batches(size) makes nearly equal ones, for every rank its own)."
+            )
+        if self.epoch == len(self._rows):
+            self._rows = _grown(self._rows)
+        self._rows[self.epoch] = self._latest
+        self._weights.append(_packed(self.weights))
+        self._fresh.zero_()
         if not last:
             self.weights = self._ask_the_rule()
         return len(index) if due else 0
 
     def state_dict(self):
-        """What a checkpoint needs. The running weights are not in it: the rule is pure and gives them again."""
-        return {"losses": self.losses, "weights": self.weight_history, "latest": self._latest, "seen": self._seen}
+        """What a checkpoint needs, the same on all ranks: a ledger of any number of ranks can go on from it.
+
+        The running weights are not in it: the rule is pure and gives them again. Raises ValueError where several ranks
+        are in the middle of an epoch, for then none of them knows all losses.
+        """
+        if self._ranks.size > 1 and self._fresh.any():
+            raise BadInput(f"state_dict() was called within epoch {self.epoch}: with a group, call end_epoch first.")
+        losses = torch.from_numpy(self.losses.cpu().numpy())  # of a view, torch.save would write the whole buffer
+        seen = self._seen | self._fresh
+        return {"losses": losses, "weights": list(self._weights), "latest": self._latest.clone(), "seen": seen}
 
     def load_state_dict(self, state):
-        """Go on where `state_dict()` was taken. Raises ValueError if that was a ledger of another size."""
+        """Go on where `state_dict()` was taken, on every rank. Raises ValueError for a ledger of another size."""
         if state["losses"].shape[1] != self.n:
             raise BadInput(f"state is of {state['losses'].shape[1]} samples, but this ledger has {self.n}.")
-        self._latest.copy_(state["latest"])  # not its own tensor, which may be another ledger's
+        self._latest.copy_(state["latest"])
         self._seen.copy_(state["seen"])
-        self._losses, self._weights = (_Rows(self._latest, state[name]) for name in ("losses", "weights"))
+        self._fresh.zero_()
+        self._rows = state["losses"].to(self._latest)
+        self._weights = [packed.to(self._latest.device) for packed in state["weights"]]
         self.weights = self._ask_the_rule()
 
     def _ask_the_rule(self):
@@ -155,31 +196,48 @@ class Ledger:
             raise BadInput("the rule gave weights outside [0, 1].")
         if not weights.any():
             raise BadInput(f"the rule keeps no samples at epoch {self.epoch}, but at least one must be kept.")
+        self._ranks.agree(weights, self.n, self.rescore_every, self._seed, self.epoch)
         return weights
 
+    def _order(self):
+        """Indices of what the running epoch trains on, in random order: int64."""
+        seed = None if self._seed is None else seed_for("order", self._seed, self.epoch)
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        trained = self.trained
+        return trained[torch.randperm(len(trained), generator=generator).to(trained.device)]
 
-class _Rows:
-    """Rows of n numbers, one an epoch. The buffer doubles when it is full: an epoch costs the same at any length."""
 
-    def __init__(self, like, rows=None):
-        self.buffer, self.count = like.new_empty(0, len(like)), 0
-        for row in () if rows is None else rows:
-            self.append(row)
+def _grown(rows):
+    """A buffer with the same `rows` (epochs, n) and at least as many empty ones: an epoch costs the same at any length.
 
-    def __len__(self):
-        return self.count
+    A large one is a file without a name (Linux alone), whose pages the system takes out of memory when that is short.
+    Where the disk is full, or on a GPU, it is memory.
+    """
+    shape = max(8, 2 * len(rows)), rows.shape[1]
+    bigger = None
+    if rows.device.type == "cpu" and math.prod(shape) >= LARGE and hasattr(os, "posix_fallocate"):
+        with contextlib.suppress(OSError), tempfile.TemporaryFile() as file:
+            os.posix_fallocate(file.fileno(), 0, 4 * math.prod(shape))  # a disk full later would end the process
+            bigger = torch.from_numpy(np.memmap(file, np.float32, "r+", shape=shape))
+    bigger = rows.new_empty(shape) if bigger is None else bigger
+    bigger[: len(rows)] = rows
+    return bigger
 
-    @property
-    def filled(self):
-        return self.buffer[: self.count]
 
-    def append(self, row):
-        if self.count == len(self.buffer):
-            bigger = self.buffer.new_empty(max(8, 2 * self.count), self.buffer.shape[1])
-            bigger[: self.count] = self.buffer
-            self.buffer = bigger
-        self.buffer[self.count] = row
-        self.count += 1
+def _packed(weights):
+    """`weights` (n,) as bits, uint8 (⌈n / 8⌉,), where all are 0 or 1, else a copy of them."""
+    kept = weights.bool()
+    if not torch.equal(kept.to(weights), weights):
+        return weights.clone()
+    eights = F.pad(kept.to(torch.uint8), (0, -len(kept) % 8)).view(-1, 8)
+    return sum(eights[:, bit] << bit for bit in range(8))
+
+
+def _unpacked(packed, n):
+    """The weights (n,) of which `_packed` made `packed`."""
+    if packed.dtype != torch.uint8:
+        return packed
+    return torch.stack([packed >> bit & 1 for bit in range(8)], 1).flatten()[:n]
 
 
 class _Batches(Sampler):
@@ -187,22 +245,29 @@ class _Batches(Sampler):
         self.ledger, self.size = ledger, size
 
     def __len__(self):
-        return math.ceil(len(self.ledger.trained) / self.size)
+        kept, ranks = len(self.ledger.trained), self.ledger._ranks.size
+        return math.ceil(kept / self.size) if ranks == 1 else min(math.ceil(kept / self.size), kept // (2 * ranks))
 
     def __iter__(self):
         return (part.tolist() for part in self.parts())
 
     def parts(self):
         """The batches as tensors on the ledger's device."""
-        trained = self.ledger.trained
-        order = trained[torch.randperm(len(trained)).to(trained.device)]
-        return order.tensor_split(len(self))
+        ranks = self.ledger._ranks
+        return [batch[ranks.rank :: ranks.size] for batch in self.ledger._order().tensor_split(len(self))]
 
 
-class _Samples(_Batches):
+class _Samples(DistributedSampler):
     def __init__(self, ledger):
-        super().__init__(ledger, 1)
+        self.ledger = ledger
+        super().__init__(range(ledger.n), num_replicas=ledger._ranks.size, rank=ledger._ranks.rank)
+
+    def __len__(self):
+        return math.ceil(len(self.ledger.trained) / self.num_replicas)
 
     def __iter__(self):
-        for part in self.parts():
-            yield from part.tolist()
+        for chunk in self.ledger._ranks.share(self.ledger._order()).split(65_536):  # as numbers, 60 bytes each
+            yield from chunk.tolist()
+
+    def set_epoch(self, epoch):
+        pass

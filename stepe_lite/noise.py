@@ -13,6 +13,8 @@ import torch
 
 from .utils import BadInput, as_tensor, check_choice, check_fraction, check_positive, check_whole, seed_for
 
+_MOST_CLASSES = 10_000  # a matrix of k × k takes 800 MB then
+
 
 @dataclass(frozen=True, eq=False)
 class NoiseModel:
@@ -101,7 +103,7 @@ def uneven_classes(k, rate, spread, *, zeros=0.0, seed=0):
     """
     from scipy.stats import beta
 
-    check_whole("k", k, least=2)
+    check_whole("k", k, least=2, most=_MOST_CLASSES)
     check_fraction("rate", rate)
     check_positive("spread", spread, zero_ok=True)
     check_fraction("zeros", zeros)
@@ -160,7 +162,7 @@ def transition_matrix(clean, given, k):
     `clean`, `given`: int (n,) in [0, k). The row of a class without samples is NaN.
     """
     clean, given = as_tensor("clean", clean), as_tensor("given", given)
-    check_whole("k", k, least=1)
+    check_whole("k", k, least=1, most=_MOST_CLASSES)
     for name, labels in (("clean", clean), ("given", given)):
         if labels.shape != clean.shape or labels.ndim != 1:
             raise BadInput(f"{name} has shape {tuple(labels.shape)}, but must be (n,) with the n of clean.")

@@ -100,7 +100,7 @@ def suspicious(data, run, *, rank_by=None, probabilities=None):
         warnings.warn(
             f"The network agrees with the given label of {(out & ~differ).sum()} of the {out.sum()} excluded samples. "
             "Either many of these are right, or it learned wrong ones before they were excluded. So review the rows by "
-            "their rank, whatever is suggested; a ramp of 0 epochs or augment=True make suggestions better.",
+            "their rank, whatever is suggested; no ramp, a shorter warm-up or augment make suggestions better.",
             stacklevel=2,
         )
     return table.sort_values(column, ascending=rank_by == "confidence", kind="stable", na_position="first")

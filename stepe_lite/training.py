@@ -6,6 +6,7 @@ import time
 import pandas as pd
 import torch
 
+from .distributed import check_alone
 from .history import COLUMNS, Checkpoint, History, Measure, data_digest, describe, printed
 from .learner import Learner, Settings, check_data, find_device, isolated, seed_torch, takes_settings
 from .ledger import Ledger
@@ -44,6 +45,7 @@ def fit(data, model, rule, *, validation=None, checkpoint=None, progress=True, *
     """
     from tqdm.auto import tqdm
 
+    check_alone("fit trains on", "in a loop of your own use Ledger(n, rule, group=…), see the README")
     settings = Settings(**settings)
     check_data(data, validation), check_flag("progress", progress)
     # Nobody knows yet how many epochs so many steps are.

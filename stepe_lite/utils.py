@@ -97,6 +97,8 @@ def as_tensor(name, value, dtype=None):
             kind = type(value).__name__
             raise BadInput(f"{name} is a {kind} with an index of its own: pass its to_numpy(), in the samples' order.")
         value = value.to_numpy()
+    if isinstance(value, np.ndarray) and not value.flags.writeable:
+        value = value.copy()  # else torch warns, and the data of a Series are not for writing
     try:
         return torch.as_tensor(value, dtype=dtype)
     except (TypeError, ValueError, RuntimeError, OverflowError):

@@ -1,5 +1,6 @@
 """Fixtures for all tests. The user's own data files are out of reach, except in tests marked `cifar`."""
 
+import itertools
 import shutil
 
 import pytest
@@ -62,7 +63,7 @@ def lab(tmp_path_factory):
 
 def pytest_terminal_summary(terminalreporter):
     """What the tests marked `torture` have seen."""
-    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
-        for name, counts in report.user_properties:
+    for report in itertools.chain(*terminalreporter.stats.values()):
+        for name, counts in getattr(report, "user_properties", ()):
             if name == "torture" and report.when == "teardown":
                 terminalreporter.write_line(f"{report.nodeid.split('::')[1]}: {counts}")

@@ -47,7 +47,15 @@ def test_the_bound_of_an_epoch_is_that_of_arithmetic(measured):
         table.bound[f"mlp, 8×8, excluded 0.4, {text}"] for text in ("re-scored every epoch", "re-scored every 5th")
     ]
     assert bounds == pytest.approx([0.6 + 0.4 / 3, 0.6 + 0.4 / 15], rel=1e-3)
-    assert table.bound.notna().sum() == 18
+    assert table.bound.notna().sum() == 18 + 4  # and of the ledger
+
+
+def test_what_the_ledger_keeps_and_sends_is_that_of_arithmetic(measured):
+    rows = pd.read_csv(measured[0]).set_index(["what", "setting"])["median"]
+    assert rows["ledger, an epoch, kept"].item() == pytest.approx(4.125, rel=1e-3)
+    sent = rows["ledger, merge, sent by a rank"]
+    assert sent["10^5 samples, 2 ranks on this machine"] == pytest.approx(4, rel=0.02)
+    assert sent["10^5 samples, 4 ranks on this machine"] == pytest.approx(6, rel=0.02)
 
 
 def test_versions_processor_and_date_lie_beside_the_table(measured):

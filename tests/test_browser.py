@@ -35,7 +35,7 @@ def test_the_saved_notebook_shows_pictures_and_no_broken_widget(lab, path):
 def test_in_04_a_result_below_a_prediction_is_folded_until_the_cell_is_run(lab):
     with lab.open(course.find("04")) as notebook:
         result = notebook.page.locator(".jp-CodeCell", has_text="plots.schedules(")
-        expect(result.locator(".jp-Placeholder")).to_be_visible()
+        expect(result.locator(".jp-Placeholder")).to_be_visible(timeout=60_000)
         expect(result.locator(".jp-OutputArea img")).to_have_count(0)
         result.click()
         notebook.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-above')")

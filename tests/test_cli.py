@@ -409,6 +409,12 @@ def test_doctor_finds_nothing_to_mend_here():
     assert "✗" not in result.output
 
 
+def test_doctor_names_a_stale_kernel(tmp_path, monkeypatch):
+    monkeypatch.setattr(course.runner, "kernel_fault", lambda: "JupyterLab's kernel python3 is stale.")
+    result = stepe_lite("doctor")
+    assert result.exit_code == FAILED and "✗ JupyterLab's kernel python3 is stale." in result.output
+
+
 # --- run ---
 
 

@@ -21,6 +21,7 @@ from PIL import Image
 
 from stepe_lite import course
 from stepe_lite.course import ClaimBroken, claim, pages, runner
+from stepe_lite.utils import only_one
 
 
 def write(path, *cells, parameters=None):
@@ -196,7 +197,9 @@ def test_the_claims_are_reported_with_their_values(course_run):
 
 def test_a_broken_claim_is_an_error_and_the_later_claims_are_still_reported(course_run):
     broken = entry(course_run, "03_broken")
-    assert broken["error"].startswith("cell 2: claim broken: ✗ unknown: nan")
+    assert re.fullmatch(
+        r"cell 2: claim broken: ✗ unknown: nan .*; cell 2: claim broken: ✗ too low: 0.04 .*", broken["error"]
+    )
     assert [(each["text"], each["holds"]) for each in broken["claims"]] == [
         ("unknown", False),
         ("too low", False),
@@ -392,6 +395,91 @@ def test_an_unknown_parameter_is_refused_with_the_closest_match(must_not_run, tm
     with pytest.raises(ValueError, match=r"parameter is 'epoch'.* Did you mean 'epochs'\?"):
         course.run([path], {"epoch": 3}, tmp_path / "out", progress=False)
     assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("seeds", 3, "parameter seeds is 3, but must be a list with something in it, as in 01_kinds: [0, 1]."),
+        ("seeds", [], "parameter seeds is [], but must be a list"), ("seeds", [0, "x"], "of which one is 'x'"),
+        ("epochs", "many", "parameter epochs is 'many', but must be a whole number, as in 01_kinds: 60."),
+        ("epochs", 2.5, "epochs is 2.5"), ("epochs", True, "epochs is True"), ("epochs", None, "epochs is None"),
+        ("rate", "0,4", "rate is '0,4', but must be a number"), ("dataset", 5, "dataset is 5, but must be text"),
+        ("augment", 1, "augment is 1, but must be True, False or text"),
+    ],
+)  # fmt: skip
+def test_a_parameter_of_another_kind_is_refused(tmp_path, name, value, said):
+    kinds = "seeds = [0, 1]\nepochs = 60\nrate = 0.4\ndataset = 'digits'\naugment = False\nroot = None"
+    path = write(tmp_path / "01_kinds.ipynb", f"open({str(tmp_path / 'it ran')!r}, 'w')", parameters=kinds)
+    with pytest.raises(ValueError) as refusal:
+        course.run([path], {name: value}, tmp_path / "out", progress=False)
+    assert said in str(refusal.value) and not (tmp_path / "it ran").exists()
+
+
+def test_parameters_of_the_right_kind_are_taken(tmp_path):
+    kinds = "seeds = [0, 1]\nrate = 0.4\naugment = False\nroot = None"
+    path = write(tmp_path / "01_kinds.ipynb", "print(seeds, rate, augment, root)", parameters=kinds)
+    chosen = {"seeds": (3, 4), "rate": 1, "augment": "flip", "root": "/data"}
+    report = course.run([path], chosen, tmp_path / "out", progress=False)
+    assert report["notebooks"][0]["ok"]
+    assert "4] 1 flip /data" in texts(nbformat.read(tmp_path / "out" / path.name, 4)).replace(")", "]")
+
+
+def test_one_folder_is_for_one_run_at_a_time(must_not_run, tmp_path):
+    path, trace = must_not_run
+    with only_one("it", course_lock(tmp_path / "out")), pytest.raises(OSError, match="another process is writing"):
+        course.run([path], out=tmp_path / "out", progress=False)
+    assert not trace.exists()
+
+
+def course_lock(out):
+    out.mkdir()
+    return out / ".lock"
+
+
+def test_two_runs_at_once_into_one_folder_do_not_mix(tmp_path):
+    """One of them may be refused; the report is of the copies that lie there."""
+    for name, text in (("01_one", "one"), ("02_two", "two")):
+        write(tmp_path / f"{name}.ipynb", f"import time\ntime.sleep(1)\nprint('{text}')")
+    command = [sys.executable, "-m", "stepe_lite", "run", "--out", "out"]
+    both = [
+        subprocess.Popen([*command, f"{name}.ipynb"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        for name in ("01_one", "02_two")
+    ]
+    said = [running.communicate(timeout=300)[1] for running in both]
+    statuses = [running.returncode for running in both]
+    assert 0 in statuses and set(statuses) <= {0, 1}
+    assert all("another process is writing" in text for text, status in zip(said, statuses) if status)
+    (entry,) = json.loads((tmp_path / "out" / "report.json").read_text())["notebooks"]
+    assert entry["ok"] and (tmp_path / "out" / f"{entry['name']}.ipynb").exists()
+
+
+STALE = {
+    "gone": {"argv": ["/nowhere/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]},
+    "no package": {"argv": ["false", "-m", "ipykernel_launcher", "-f", "{connection_file}"]},
+    "cut": None,
+}
+
+
+@pytest.mark.parametrize("kind", STALE)
+def test_a_stale_kernel_is_told_of_and_does_not_matter_to_run(tmp_path, monkeypatch, kind):
+    spec = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text('{"argv": [' if kind == "cut" else json.dumps(STALE[kind] | {"display_name": "x", "language": "p"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    said = runner.kernel_fault()
+    assert said.startswith("JupyterLab's kernel python3 (") and "Mend with: jupyter kernelspec remove python3" in said
+    assert (
+        "\n" not in said and {"gone": "/nowhere/python", "no package": "false", "cut": "cannot be read"}[kind] in said
+    )
+    path = write(tmp_path / "01_runs.ipynb", "import sys\nprint(sys.executable)")
+    report = course.run([path], out=tmp_path / "out", progress=False)
+    assert report["notebooks"][0]["ok"], report
+    assert texts(nbformat.read(tmp_path / "out" / path.name, 4)).strip() == sys.executable
+
+
+def test_the_kernel_of_this_python_is_fine():
+    assert runner.kernel_fault() is None
 
 
 def test_two_notebooks_of_one_name_are_refused(must_not_run, tmp_path):

@@ -14,6 +14,7 @@ from stepe_lite import (
     RandomExclusion,
     SelfPaced,
     StepE,
+    TrainingDiverged,
     experiments,
     fit,
     load,
@@ -22,6 +23,7 @@ from stepe_lite import (
 )
 from stepe_lite.peers import EstimatedStepE
 
+SECONDS = ["seconds", "seconds_per_epoch"]
 SCHEDULE = schedules.linear(warmup=1, ramp=1, final=0.4)
 
 
@@ -136,6 +138,16 @@ def test_compare_reports_the_last_epoch_of_a_run_of_fit(runs):
     assert row.accuracy_best == log.test_accuracy.max()
     assert (row.precision, row.recall) == (log.precision.iloc[-1], log.recall.iloc[-1])
     assert row.backward_samples == log.backward_samples.sum() and row.forward_samples == log.forward_samples.sum() > 0
+
+
+def test_processes_that_share_the_runs_change_no_result(runs):
+    shared = compare(seeds=(0, 1, 2), jobs=2)
+    pd.testing.assert_frame_equal(shared.drop(columns=SECONDS), runs.drop(columns=SECONDS))
+
+
+def test_a_run_that_fails_in_a_process_is_an_error():
+    with pytest.raises(TrainingDiverged):
+        compare(lr=1e30, jobs=2)
 
 
 def test_a_folder_keeps_every_run_and_the_second_call_trains_nothing(tmp_path):

@@ -22,7 +22,7 @@ FAULTS = {
         ("schedules.py", "return self.final * _SHAPES[self.shape](t, self.sharpness)", "return self.final"),
     ],
     "excluded samples still trained on": [
-        ("ledger.py", "trained = self.ledger.trained\n", "trained = torch.arange(self.ledger.n)\n"),
+        ("ledger.py", "trained = self.trained\n", "trained = torch.arange(self.n)\n"),
         ("training.py", "ledger.weights[index]", "torch.ones(len(index))"),
     ],
 }

@@ -388,6 +388,65 @@ def test_what_is_no_record_is_named(tmp_path, name, text):
     assert result.exit_code == 2 and name in result.output and "no " in result.output
 
 
+NO_RECORDS = {
+    "empty": "", "list": "[]", "null": "null", "number": "5", "cut": '{"run": ["a"', "bytes": "\\xff",
+    "run": '{"run": 5, "config": {}, "result": {}, "log": {}}', "no result": '{"run": ["a", "b", "c", 0]}',
+    "text for a number": '{"run": ["a", "b", "c", 0], "config": {}, "log": {}, "result": {"accuracy_last": "x"}}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_RECORDS.values(), ids=NO_RECORDS)
+def test_a_record_that_is_none_is_named(tmp_path, text):
+    run = grid.grid_run(RUNS[0])
+    run.path(tmp_path).write_text(text)
+    for read in (lambda: experiments.collect(tmp_path), lambda: grid.make([run], tmp_path, progress=False)):
+        with pytest.raises(ValueError, match=rf"{run.path(tmp_path).name}' is no record of a run"):
+            read()
+
+
+def test_a_figure_that_was_changed_is_noticed_and_older_records_are_taken(finished, tmp_path):
+    path = shutil.copy(finished / "digits_tiny_standard_0.json", tmp_path)
+    record = read(Path(path))
+    del record["sha256"]
+    Path(path).write_text(json.dumps(record))
+    assert len(experiments.collect(tmp_path)) == 1
+    shutil.copy(finished / "digits_tiny_standard_0.json", tmp_path)
+    record = read(Path(path))
+    record["result"]["accuracy_last"] += 0.01
+    Path(path).write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"digits_tiny_standard_0\.json' is a record of a run that was changed"):
+        experiments.collect(tmp_path)
+
+
+@pytest.mark.parametrize("cut", [0, 30, 500, -1, -4])
+def test_half_a_table_is_refused(tmp_path, cut):
+    whole = Path(__file__).parents[1] / "notebooks" / "results" / "cpu.csv"
+    (tmp_path / "half.csv").write_bytes(whole.read_bytes()[:cut])
+    with pytest.raises(ValueError, match=r"half\.csv' is no table of dataset, .*its last line is cut off"):
+        experiments.collect(tmp_path / "half.csv")
+
+
+def test_a_table_with_text_for_a_number_is_refused(tmp_path):
+    (tmp_path / "text.csv").write_text(
+        ",".join(tables.COLUMNS) + "\n" + "cifar100n,small_cnn,standard,zero" + "," * 12 + "\n"
+    )
+    with pytest.raises(ValueError, match="the column 'seed' has what is no number"):
+        experiments.collect(tmp_path / "text.csv")
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (("digits", "nope", "standard", 0), "recipe is 'nope'"), (("digits", "smoke"), "must be .data set, recipe,"),
+        (5, "run is 5"), (("digit", "smoke", "standard", 0), "Did you mean 'digits'"),
+        (("digits", "smoke", "standard", "0"), "seed is '0'"),
+    ],
+)  # fmt: skip
+def test_what_is_no_run_is_refused(run, said):
+    with pytest.raises(ValueError, match=said):
+        experiments.grid_run(run)
+
+
 @pytest.mark.cifar
 def test_the_smoke_preset_on_the_real_files(monkeypatch, cifar_folder, tmp_path):
     monkeypatch.undo()  # the real `_data`

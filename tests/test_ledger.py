@@ -1,5 +1,7 @@
 """The ledger: it remembers the last known loss of every sample and asks the rule once an epoch."""
 
+import errno
+import io
 import itertools
 import math
 import textwrap
@@ -133,6 +135,78 @@ def test_losses_are_recorded_without_gradient_and_do_not_change_afterwards():
     assert first.dtype == torch.float32 and not first.requires_grad
     train_epoch(book, 1.0, 2.0, 3.0, 4.0)
     assert torch.equal(book.losses, first)
+
+
+@pytest.mark.parametrize("room", ["memory", "a file", "a full disk"])
+def test_what_is_kept_does_not_depend_on_where(room, monkeypatch):
+    files = []
+    if room != "memory":
+        made = ledger.tempfile.TemporaryFile
+        monkeypatch.setattr(ledger, "LARGE", 0)
+        monkeypatch.setattr(ledger.tempfile, "TemporaryFile", lambda: files.append(room) or made())
+    if room == "a full disk":
+        monkeypatch.setattr(ledger.os, "posix_fallocate", lambda *_: 1 / 0 if not files else full())
+    book = Ledger(5, StepE(schedules.linear(2, 10, 0.4)))
+    for epoch in range(20):
+        book.record(range(5), torch.arange(5.0) + epoch)
+        book.end_epoch()
+    assert torch.equal(book.losses, torch.arange(5.0) + torch.arange(20.0)[:, None])
+    assert len(files) == (0 if room == "memory" else 3)  # for 8, 16 and 32 rows
+
+
+def full():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 64])
+def test_hard_weights_are_kept_as_bits_and_soft_ones_as_they_are(n):
+    draw = torch.Generator().manual_seed(n)
+    hard = (torch.rand(n, generator=draw) < 0.5).float()
+    hard[-1] = 1
+    soft = torch.rand(n, generator=draw)
+    book = seen(Ledger(n, lambda losses, epoch: [hard, soft][epoch % 2]))
+    for _ in range(4):
+        book.end_epoch()
+    kept = soft.clone()
+    soft.zero_()  # a rule that gives the same tensor every time, and changes it
+    assert torch.equal(book.weight_history, torch.stack([hard, kept, hard, kept]))
+    bits, whole, *_ = book.state_dict()["weights"]
+    assert bits.nbytes == math.ceil(n / 8) and whole.nbytes == 4 * n
+
+
+def test_a_saved_state_holds_no_more_than_the_rows_that_there_are():
+    book = seen(Ledger(1000, Everything()))
+    for _ in range(17):  # the buffer has 32
+        book.end_epoch()
+    saved = io.BytesIO()
+    torch.save(book.state_dict(), saved)
+    assert saved.tell() < 17 * 1000 * 4 + 17 * 125 + 5 * 1000 + 20_000
+
+
+def test_a_state_does_not_change_when_the_ledger_goes_on():
+    book = seen(Ledger(3, Everything()))
+    book.end_epoch()
+    state = book.state_dict()
+    book.record([0], [9.0])
+    book.end_epoch()
+    assert state["latest"].tolist() == [1, 1, 1] and len(state["losses"]) == len(state["weights"]) == 1
+    again = Ledger(3, Everything())
+    again.load_state_dict(state)
+    again.record([1], [8.0])
+    assert state["latest"].tolist() == [1, 1, 1]
+
+
+def test_a_seed_gives_each_epoch_an_order_of_its_own_that_nothing_else_changes():
+    orders = []
+    for _ in range(2):
+        book = seen(Ledger(50, Everything(), seed=3))
+        for _ in range(2):
+            orders.append([list(book.sampler()), list(itertools.chain(*book.batches(8)))])
+            torch.rand(1)
+            book.end_epoch()
+    (first, same), (second, _) = orders[:2]
+    assert first == same != second and orders[:2] == orders[2:]
+    assert list(Ledger(50, Everything(), seed=4).sampler()) != first
 
 
 def test_before_the_first_epoch_is_over_there_are_no_rows():

@@ -79,7 +79,7 @@ def test_any_function_of_logits_and_labels_is_a_loss(digits):
         (lambda: GeneralizedCrossEntropy(1.5), "q is 1.5, but must be a number above 0 and at most 1"),
         (lambda: CrossEntropy(1.0), "smoothing is 1.0"),
         (lambda: NormalizedPlusReverse(-1), "alpha is -1"),
-        (lambda: NormalizedPlusReverse(floor=1), "−floor is -1"),
+        (lambda: NormalizedPlusReverse(floor=1), "floor is 1"),
     ],
 )
 def test_bad_parameters_are_refused(make, message):

@@ -86,6 +86,23 @@ def test_what_would_mix_two_maps_is_refused(small, monkeypatch, tmp_path):
         experiments_ramp.run(out, seeds=2, progress=False)
 
 
+@pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"settings": ', '{"settings": {}, "versions": 3}'])
+def test_a_map_whose_provenance_is_none_is_refused(small, tmp_path, text):
+    out = tmp_path / "out.csv"
+    experiments_ramp.run(out, seeds=1, progress=False)
+    out.with_suffix(".json").write_text(text)
+    with pytest.raises(ValueError, match=r"out\.json', which says how out was made, cannot be read"):
+        experiments_ramp.run(out, seeds=1, progress=False)
+
+
+@pytest.mark.parametrize("cut", [0, 30, 500, -1, -3])
+def test_half_a_map_is_refused(tmp_path, cut):
+    """Half of the last number would be taken for the whole."""
+    (tmp_path / "half.csv").write_bytes(RECORDED.read_bytes()[:cut])
+    with pytest.raises(ValueError, match=r"half\.csv' is no table of noise, .*its last line is cut off"):
+        experiments_ramp.read(tmp_path / "half.csv")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

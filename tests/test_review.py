@@ -10,12 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from stepe_lite import Dataset, History, Ledger, StepE, fit, noise, schedules
+from stepe_lite.cli import main
 from stepe_lite.datasets import folders, sheets
+from stepe_lite.datasets.audit import audit
 from stepe_lite.review import Review, suspicious
 
 CLASSES = ("ant", "bee", "cat")
@@ -559,3 +562,27 @@ def test_labels_that_do_not_fit_the_folder_are_refused_before_anything_is_writte
 def test_a_review_without_files_cannot_be_copied(tmp_path):
     with pytest.raises(ValueError, match=r'no column "file": the images must come from'):
         Review(table(), CLASSES).copy_folder(make_folder(tmp_path / "mine"), tmp_path / "cleaned")
+
+
+def test_the_command_copies_by_the_review_alone(tmp_path):
+    source, review = make_folder(tmp_path / "mine"), Review(table(files=True), CLASSES)
+    sample = review.table.index[0]
+    review.drop(sample)
+    review.to_csv(tmp_path / "review.csv")
+    review.copy_folder(source, tmp_path / "wanted")
+    clean = lambda *given: CliRunner().invoke(main, ["clean", *map(str, given)])  # noqa: E731
+    result = clean(source, tmp_path / "review.csv", tmp_path / "cleaned")
+    assert result.exit_code == 0 and f"1 of {len(review.table)} rows were decided on" in result.output
+    assert contents(tmp_path / "cleaned") == contents(tmp_path / "wanted")
+    again = clean(source, tmp_path / "review.csv", tmp_path / "cleaned")
+    assert again.exit_code == 1 and "exists already" in again.output
+    missing = clean(tmp_path / "fotos", tmp_path / "review.csv", tmp_path / "x")
+    assert missing.exit_code == 1 and "must be a folder with one sub-folder of images a class" in missing.output
+
+
+def test_images_in_no_sub_folder_and_a_folder_that_is_not_there_are_told(tmp_path):
+    folder = make_folder(tmp_path / "mine")
+    with pytest.raises(ValueError, match="must hold a sub-folder of images for each class, not the images"):
+        Dataset.from_folder(folder / "bee", progress=False)
+    with pytest.raises(FileNotFoundError, match="fotos', but must be a folder of images, or a CSV file"):
+        audit(tmp_path / "fotos", progress=False)

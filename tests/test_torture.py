@@ -203,7 +203,8 @@ def result(name, out):
             found[path.name] = history.losses.numpy().tobytes(), history.weights.numpy().tobytes()
             found[path.name] += history.log.drop(columns="seconds").to_csv(), history.config
         elif path.suffix == ".csv":
-            found[path.name] = pd.read_csv(path).drop(columns="seconds").to_csv()
+            table = pd.read_csv(path)
+            found[path.name] = table.drop(columns=[name for name in table if "seconds" in name]).to_csv()
         elif path.suffix == ".ipynb":
             found[path.name] = [cell.get("outputs") for cell in nbformat.read(path, 4).cells]
         elif path.suffix == ".json" and "notebooks" in (record := json.loads(path.read_text())):
@@ -383,8 +384,9 @@ def valid_calls(folder):
         "loss": losses.cross_entropy,
     }  # fmt: skip
     rules = {
-        "StepE": StepE(ramp, momentum=0.5), "soft": StepE(ramp, soft=0.5), "per class": StepE(ramp, per_class=data.labels),
-        "truncation": LossTruncation(0.2), "self-paced": SelfPaced(ramp), "one-shot": OneShotFilter(0.2, 1),
+        "StepE": StepE(ramp, momentum=0.5), "soft": StepE(ramp, soft=0.5),
+        "per class": StepE(ramp, per_class=data.labels), "truncation": LossTruncation(0.2),
+        "self-paced": SelfPaced(ramp), "one-shot": OneShotFilter(0.2, 1),
         "random": RandomExclusion(ramp), "keep": KeepOnly(~data.is_mislabeled), "all": Everything(),
         "estimated": peers.EstimatedStepE(1, 2),
     }  # fmt: skip
@@ -441,7 +443,8 @@ def valid_calls(folder):
         "fit steps": (fit, {"data": data, "model": "mlp", "rule": StepE(ramp), "steps": 2, "progress": False}),
         "History.load": (History.load, {"path": saved}),
         "save": (history.save, {"path": folder / "copy.npz"}),
-        "suspicious": (review.suspicious, {"data": data, "run": history, "rank_by": "mean loss", "probabilities": None}),
+        "suspicious": (review.suspicious, {"data": data, "run": history, "rank_by": "mean loss",
+                       "probabilities": None}),
         "suspicious by probabilities": (review.suspicious, {"data": data, "run": few,
                                         "probabilities": torch.full((40, 10), 0.1)}),
         "Review": (review.Review, {"table": table, "classes": data.classes}),

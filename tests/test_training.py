@@ -1,6 +1,8 @@
 """The training loop: the same bits every time, honest about its costs, and able to go on where it was stopped."""
 
 import dataclasses
+import hashlib
+import io
 import itertools
 import math
 import os
@@ -526,6 +528,42 @@ def test_a_damaged_checkpoint_is_refused(data, tmp_path, damage):
         train(data, epochs=1, checkpoint=path)
 
 
+def missing(*parts):
+    """A change of a checkpoint's state: it loses a part, of the learner say."""
+
+    def change(state):
+        *outer, last = parts
+        for part in outer:
+            state = state[part]
+        del state[last]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(missing(part) for part in ("config", "learner", "ledger", "log")),
+        *(missing("learner", part) for part in ("net", "optimizer", "began_at", "fresh")),
+        *(missing("ledger", part) for part in ("losses", "weights", "latest", "seen")),
+        lambda state: state.update(config=None), lambda state: state.update(log=5), lambda state: state["log"].pop(),
+        lambda state: state["log"][0].pop("steps"), lambda state: state.update(ledger=[]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_checkpoint_without_its_parts_is_refused(data, tmp_path, change):
+    """As another version of the package may have written it: its own checksum is right."""
+    path = tmp_path / "run"
+    train(data, epochs=1, checkpoint=path)
+    state = torch.load(io.BytesIO(path.read_bytes()[32:]), weights_only=True)
+    change(state)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+    with pytest.raises(ValueError, match="not a whole checkpoint: delete it"):
+        train(data, epochs=1, checkpoint=path)
+
+
 def test_a_checkpoint_path_may_begin_with_the_home_folder(data, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     train(data, epochs=1, checkpoint="~/run")
@@ -629,12 +667,58 @@ def test_a_bad_argument_is_refused_before_any_training(data, message, settings):
         (lambda: models.mlp(10, (3, 8, 8)), r"model cannot take these images of \(1, 8, 8\)"),
         (lambda: models.mlp().double(), "model cannot take these images"),
         (lambda: nn.Conv2d(1, 10, 3), "must give a logit for each of 10 classes"),
+        (lambda: models.mlp().requires_grad_(False), "model has no weights that can be trained"),
+        (nn.Flatten, "model has no weights that can be trained"),
+        (lambda: Detached(models.mlp()), "model gives logits without a gradient"),
+        (nn.Linear, "model is .*Linear.*, but must be a function without arguments: missing"),
+        (lambda: None, "model returns None, but must return an nn.Module"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(10)), "model has weights without values, lazy"),
+        (lambda: models.mlp().to("meta"), "model has weights without values, lazy or on the device meta"),
     ],
-    ids=["few classes", "other images", "float64", "no logits"],
+    ids=[
+        "few classes",
+        "other images",
+        "float64",
+        "no logits",
+        "frozen",
+        "no weights",
+        "detached",
+        "arguments",
+        "none",
+        "lazy",
+        "meta",
+    ],
 )
 def test_a_network_that_does_not_fit_the_data_is_refused_before_any_training(data, model, message):
     with pytest.raises(ValueError, match=message):
         train(data, model=model)
+
+
+class Detached(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images):
+        return self.net(images).detach()
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (
+            F.cross_entropy,
+            r"loss gives \(\) for 2 samples, but must give one loss a sample, \(2,\): reduction=\"none\"",
+        ),
+        (lambda logits, labels: logits, r"loss gives \(2, 10\) for 2 samples"),
+        (lambda logits, labels: 0.5, "loss gives float for 2 samples"),
+        (lambda logits, labels: logits.detach().sum(1), "loss gives numbers without a gradient"),
+    ],
+    ids=["a mean", "a matrix", "a number", "detached"],
+)
+def test_a_loss_that_is_none_is_refused_before_any_training(data, loss, message):
+    with pytest.raises(ValueError, match=message):
+        train(data, loss=loss)
 
 
 def test_a_mask_that_keeps_no_samples_is_refused():

@@ -313,6 +313,11 @@ def test_a_guess_stands_beside_the_result(capsys):
     assert said(capsys, prediction, 77.44) == "Measured: 77.4 %. 'many' is no number."
 
 
+def test_a_guess_survives_that_its_cell_is_run_again():
+    Prediction("Again?").field.value = "7"
+    assert Prediction("Again?").guess == 7 and Prediction("Another?").guess is None
+
+
 def test_a_page_keeps_the_question_and_a_field_for_the_guess():
     output = nbformat.v4.new_output("display_data", Prediction("a < b?", unit="points")._repr_mimebundle_())
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("guess", outputs=[output])])

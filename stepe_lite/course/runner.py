@@ -2,16 +2,20 @@
 
 import ast
 import base64
+import concurrent.futures
 import errno
 import hashlib
 import json
+import multiprocessing
 import numbers
 import os
+import re
+import signal
 import subprocess
 import time
 from pathlib import Path
 
-from ..utils import BadInput, check_choice, check_folder, only_one, written_beside
+from ..utils import BadInput, check_choice, check_folder, check_whole, only_one, written_beside
 from . import claims, pages
 
 METADATA = {
@@ -66,8 +70,8 @@ def digest(notebook):
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()[:16]
 
 
-def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progress=True):
-    """Execute notebooks in order, each in a fresh kernel, and write the executed copies and report.json to `out`.
+def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progress=True, jobs=1):
+    """Execute notebooks, each in a fresh kernel, and write the executed copies and report.json to `out`.
 
     Parameters
     ----------
@@ -75,12 +79,13 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
     parameters : dict of values for the notebooks' parameters; each notebook gets those that it has
     html : also write a page for each notebook and an index
     save : put the outputs into the notebooks themselves; only with their own parameters
+    jobs : how many notebooks run at a time; their results are the same, their claims are reported in order
 
     Returns the report. A notebook is `ok` when no cell failed, no claim broke and no widget callback raised; one that
     is not does not stop the others. Raises ValueError or OSError for bad arguments before anything runs.
     """
 
-    parameters = dict(parameters or {})
+    parameters, jobs = dict(parameters or {}), check_whole("jobs", jobs, least=1)
     paths = chosen_paths(notebooks)
     if save and parameters:
         raise BadInput(
@@ -98,20 +103,58 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
 
     with only_one(f"out is {str(out)!r}", out / ".lock"):  # else the report might be of another's copies
         (out / "report.json").unlink(missing_ok=True)  # of copies that are replaced now
-        entries = []
-        for path in paths:
-            chosen = {name: value for name, value in parameters.items() if name in known[path]}
-            entry, executed = _execute(path, out, chosen, progress)
+        tasks = [(path, out, {name: v for name, v in parameters.items() if name in known[path]}) for path in paths]
+        entries, executed = [], {}
+        words, names = folder() / pages.GLOSSARY, [path.stem for path in paths]
+        for path, (entry, notebook) in zip(paths, _executed(tasks, jobs, progress)):
             entries.append(entry)
+            executed[path.stem] = notebook
             if html:
-                _write(out / f"{path.stem}.html", pages.page(executed, path.stem))
+                page = pages.page(notebook, path.stem, names, folder() / "results", words.exists())
+                _write(out / f"{path.stem}.html", page)
             if save and entry["ok"]:
-                _save(path, executed)
+                _save(path, notebook)
         report = {"notebooks": entries}
         _write(out / "report.json", json.dumps(report, indent=1))
         if html:
-            _write(out / "index.html", pages.index(entries))
+            _write(out / "index.html", pages.index(entries, executed, words.exists()))
+            if words.exists():
+                _write(out / "glossary.html", pages.words(words.read_text(encoding="utf-8")))
     return report
+
+
+def _executed(tasks, jobs, progress):
+    """(entry, executed notebook) of each task in turn; `jobs` of them run at a time, each in a process of its own."""
+    if jobs == 1 or len(tasks) == 1:
+        yield from (_execute(*task, progress) for task in tasks)
+        return
+    spawn, before = multiprocessing.get_context("spawn"), multiprocessing.active_children()
+    pool = concurrent.futures.ProcessPoolExecutor(min(jobs, len(tasks)), spawn, _begin, (spawn.RLock(),))
+    try:
+        longest_first = sorted(range(len(tasks)), key=lambda at: -_said_seconds(tasks[at][0]))
+        futures = {at: pool.submit(_execute, *tasks[at], progress, at) for at in longest_first}
+        for at in range(len(tasks)):
+            yield futures[at].result()
+    except BaseException:
+        for child in set(multiprocessing.active_children()) - set(before):
+            child.terminate()  # nbclient ends its kernel at this signal, and a kernel without a parent ends itself
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(lock):
+    """What a process that executes notebooks does first. `lock` keeps bars from writing over each other."""
+    from tqdm import tqdm
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
+    tqdm.set_lock(lock)
+
+
+def _said_seconds(path):
+    """The run time that the notebook at `path` states, or 0."""
+    said = re.search(r"Run time\*\*: about (\d+) s", read(path).cells[0].source) if read(path).cells else None
+    return int(said[1]) if said else 0
 
 
 def value_of(text):
@@ -153,7 +196,8 @@ def _check_kind(name, value, default, notebook):
             _check_kind(f"{name}, of which one", each, repr(default[0]), notebook)
 
 
-def _execute(path, out, parameters, progress):
+def _execute(path, out, parameters, progress, at=0):
+    """(entry of the report, executed notebook); `at` is the line of its progress bar."""
     import nbformat
 
     before = os.environ.get(claims.VARIABLE)
@@ -161,7 +205,7 @@ def _execute(path, out, parameters, progress):
     started = time.perf_counter()
     try:
         with written_beside(out / path.name) as partial:
-            error = by_papermill(path, partial, parameters, out, progress)
+            error = by_papermill(path, partial, parameters, out, progress, at)
             executed = nbformat.read(partial, as_version=4)
     finally:
         os.environ.pop(claims.VARIABLE) if before is None else os.environ.update({claims.VARIABLE: before})
@@ -176,7 +220,7 @@ def _execute(path, out, parameters, progress):
     return entry, executed
 
 
-def by_papermill(path, partial, parameters, out, progress, **settings):
+def by_papermill(path, partial, parameters, out, progress, at=0, **settings):
     """Execute the notebook at `path` into the file `partial`; return what went wrong, or None.
 
     `settings`: more traits of nbclient.NotebookClient.
@@ -189,7 +233,7 @@ def by_papermill(path, partial, parameters, out, progress, **settings):
             _unformatted(path), _unformatted(partial), parameters,
             kernel_name="python3", kernel_manager_class=_own_kernels(), cwd=str(out), log_output=False,
             extra_arguments=["--log-level=40"],  # silence ipykernel's warning that local kernels use TCP
-            progress_bar={"desc": path.stem, "leave": False} if progress else False, **settings,
+            progress_bar={"desc": path.stem, "leave": False, "position": at} if progress else False, **settings,
         )  # fmt: skip
     except papermill.PapermillExecutionError as failure:
         injected = _injected(nbformat.read(partial, as_version=4).cells[: failure.cell_index])
@@ -257,11 +301,13 @@ def _injected(cells):
 
 
 def _broken_claim(notebook):
-    for at, output in outputs_of(notebook):
-        record = output.get("metadata", {}).get("stepe_lite_claim")
-        if record and not record["holds"]:
-            return f"cell {at}: claim broken: {output.data['text/plain']}"
-    return None
+    """Every broken claim, one sentence each."""
+    broken = [
+        f"cell {at}: claim broken: {output.data['text/plain']}"
+        for at, output in outputs_of(notebook)
+        if not output.get("metadata", {}).get("stepe_lite_claim", {"holds": True})["holds"]
+    ]
+    return "; ".join(broken) or None
 
 
 def _widget_error(notebook):

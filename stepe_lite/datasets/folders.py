@@ -79,6 +79,8 @@ def read(path, *, what, allow_empty=False, **how):
     check_flag("allow_empty", allow_empty)
     root, found = expand("path", path), listing(path)
     candidates = {file: root / file for file, why in found.items() if not why}
+    if not candidates and any(images.is_picture(file) for file in found):
+        raise BadInput(f"{what} is {str(path)!r}, but must hold a sub-folder of images for each class, not the images.")
     pixels, files = images.read_all(candidates, what=what, **how)
     classes, given = classes_of(root), [class_of(file) for file in files]
     empty = [name for name in classes if name not in given]
@@ -103,7 +105,8 @@ def read_table(path, image, label, root, *, what, **how):
 
 
 def _told(what, read):
-    print(f"{what}: {len(read.files):,} images, classes {labels.told(read.classes, Counter(read.labels))}")
+    name = read.root.name if what == "path" else what
+    print(f"{name}: {len(read.files):,} images, classes {labels.told(read.classes, Counter(read.labels))}")
     return read
 
 

@@ -42,7 +42,7 @@ def read(path, needed):
     columns = headers[separator]
     if missing[separator]:
         raise BadInput(f"path is {str(path)!r}, which has no column {missing[separator][0]!r} but {columns}.")
-    last = len(text.splitlines())
+    last = sum(1 for _ in io.StringIO(text, newline=""))
     sheet, line, reader = Sheet([], []), 1 + skipped, csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         for number, cells in enumerate(reader):

@@ -11,19 +11,22 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 
 import pandas as pd
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 
 from .. import models, noise, schedules
 from ..analysis import logits
 from ..datasets import Dataset, load
+from ..distributed import Ranks
 from ..learner import OPTIMIZERS, isolated
 from ..ledger import Ledger
 from ..ranking import exclude_highest
@@ -114,9 +117,21 @@ def bookkeeping(repeats, powers):
         for way, each in in_turns(sides, repeats).items():
             yield row(way, f"10^{power} losses", "s", each)
     yield from _peaks([power for power in powers if power > 5])  # below, other needs of the process hide it
-    for power in powers:
-        each = [_ledger(10**power, epochs=3)[-1] for _ in range(repeats)]
+    epochs = {power: [_ledger(10**power, epochs=3)[-1] for _ in range(repeats)] for power in powers}
+    for power, each in epochs.items():
         yield row("ledger, an epoch", f"10^{power} samples", "s", each)
+    few, many = min(powers), max(powers)
+    slopes = [math.log10(b / a) / (many - few) for a, b in zip(epochs[few], epochs[many])]
+    yield row("ledger, an epoch, slope", f"10^{few} to 10^{many} samples", "power of n", slopes, bound=1)
+    ledger = Ledger(10**few, StepE(schedules.constant(0.4)))
+    ledger.end_epoch(last=True)
+    kept = sum(part.nbytes for part in (ledger.losses, *ledger.state_dict()["weights"])) / ledger.n
+    yield row("ledger, an epoch, kept", f"10^{few} samples", "bytes a sample", [kept], bound=4 + 1 / 8)
+    for ranks in (2, 4):
+        merges = [_merge(10 ** min(6, many), ranks) for _ in range(repeats)]
+        setting = f"10^{min(6, many)} samples, {ranks} ranks on this machine"
+        for what, unit, each in zip(("", ", sent by a rank"), ("wall s", "bytes a sample"), zip(*merges)):
+            yield row(f"ledger, merge{what}", setting, unit, each, 8 * (ranks - 1) / ranks if what else math.nan)
     power = min(6, max(powers))
     runs = [_ledger(10**power, epochs=40) for _ in range(repeats)]
     late_over_early = [sum(run[-5:]) / sum(run[5:10]) for run in runs]
@@ -173,6 +188,32 @@ def _ledger(n, epochs):
         ledger.end_epoch(lambda index: losses[index])
         each.append(process_time() - began)
     return each
+
+
+def _merge(n, ranks):
+    """What merging the records of an epoch takes, on Linux: (wall seconds, bytes a sample that a rank sends)."""
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(_merging, (n, ranks, folder), ranks)
+        return json.loads(Path(folder, "told").read_text())
+
+
+def _merging(rank, n, ranks, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", ranks), rank=rank, world_size=ranks)
+    processes, fresh, losses = Ranks(dist.group.WORLD), torch.arange(n) % ranks == rank, torch.rand(n)
+    for _ in range(3):  # the first ones warm up
+        dist.barrier()
+        began, sent = perf_counter(), _sent()
+        processes.merge(losses, fresh.clone())
+        told = perf_counter() - began, (_sent() - sent) / n
+    if rank == 0:
+        Path(folder, "told").write_text(json.dumps(told))
+    dist.destroy_process_group()
+
+
+def _sent():
+    io = Path("/proc/self/io")
+    return int(io.read_text().split("wchar:")[1].split()[0]) if io.exists() else math.nan
 
 
 EVERY = {1: "re-scored every epoch", 5: "re-scored every 5th"}

@@ -6,21 +6,17 @@ The final fraction is the true noise rate of each set of labels, a privilege; bo
 after a pilot on two other seeds (100 and 101), and all of it is reported.
 """
 
-import json
 import math
-import platform
-from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
-import torch
 
-from .. import __version__, analysis, noise, schedules
+from .. import analysis, noise, schedules
 from ..datasets import load
 from ..rules import Everything, LossTruncation, StepE
 from ..training import fit
-from ..utils import BadInput, check_folder, check_whole, expand, only_one, written_beside
-from .tables import read_csv
+from ..utils import check_whole
+from . import maps
 
 SETTINGS = {"dataset": "digits", "model": "mlp", "epochs": 60}
 WARMUPS = 2, 5, 15  # epochs
@@ -31,6 +27,7 @@ COLUMNS = (
     "precision_half", "precision_full", "worst_class_retention", "worst_class_retention_full",
     "worst_class_retention_min",
 )  # fmt: skip
+KEY = "noise", "warmup", "ramp", "seed"  # what says which run a row is
 # Name -> seed -> noise model. An uneven matrix is drawn anew for every seed; "40 ± 20 %" gives the mean and the
 # standard deviation of the classes' noise rates (CIFAR-100N's are 40 ± 18 %).
 NOISE = {
@@ -109,36 +106,20 @@ def cells(seeds=SEEDS):
 def run(out, seeds=SEEDS, progress=True):
     """Make the runs of the map that are not in the CSV file `out` yet, and return them all, as a DataFrame of COLUMNS.
 
-    Each finished run is written at once, so a map that was stopped goes on where it was. A .json beside `out` says how
-    the runs were made. There are 1,430, about a second and a half each on one free core.
-    Raises ValueError if `out` was made with other settings, OSError if it cannot be written or another process does.
+    There are 1,430, about a second and a half each on one free core. See `maps.record` for stopping and errors.
     """
-    from tqdm.auto import tqdm
-
-    out, wanted = expand("out", out), cells(check_whole("seeds", seeds, least=1))
-    if out.suffix != ".csv":
-        raise BadInput(f"out is {str(out)!r}, but must be a file that ends in .csv.")
-    check_folder("the folder of out", out.parent)
-    lock, threads = only_one(f"out is {str(out)!r}", out.with_name(f".{out.name}.lock")), torch.get_num_threads()
-    with lock, tqdm(total=len(wanted), unit="run", disable=not progress) as bar:
-        made, rows = _made_before(out), read(out).to_dict("records") if out.exists() else []
-        done, data = {_key(row) for row in rows}, load(SETTINGS["dataset"])
-        bar.update(len(done & set(wanted)))
-        torch.set_num_threads(1)  # the network is too small to share among cores, and so their number changes nothing
-        try:
-            for name, warmup, ramp, seed in wanted:
-                if (name, warmup, ramp, seed) in done:
-                    continue
-                bar.set_description(f"seed {seed}, {name}")
-                noisy = data.with_noise(NOISE[name](seed), seed)
-                result = trial(noisy, warmup, ramp, seed, epochs=SETTINGS["epochs"], device="cpu")
-                about = {"noise": name, "rate": noisy.noise_rate, "warmup": warmup, "ramp": ramp, "seed": seed}
-                rows.append(about | result)
-                _write(out, rows, made, len(wanted))
-                bar.update()
-        finally:
-            torch.set_num_threads(threads)
+    wanted = cells(check_whole("seeds", seeds, least=1))
+    settings = {**SETTINGS, "warmups": list(WARMUPS), "ramps": list(RAMPS), "noise": list(NOISE)}
+    about = {"command": "stepe-lite ramp", "settings": settings, "final": "the true noise rate of each set of labels"}
+    maps.record(out, COLUMNS, KEY, wanted, _row, about, progress)
     return read(out)
+
+
+def _row(cell):
+    name, warmup, ramp, seed = cell
+    noisy = load(SETTINGS["dataset"]).with_noise(NOISE[name](seed), seed)
+    result = trial(noisy, warmup, ramp, seed, epochs=SETTINGS["epochs"], device="cpu")
+    return dict(zip(KEY, cell)) | {"rate": noisy.noise_rate} | result
 
 
 def read(path):
@@ -146,7 +127,7 @@ def read(path):
 
     Raises FileNotFoundError if it is not there, ValueError if it is no such table.
     """
-    return read_csv(expand("path", path), COLUMNS, COLUMNS[:1], dtype={"warmup": "Int64", "ramp": "Int64"})
+    return maps.read(path, COLUMNS)
 
 
 def gains(runs, column="accuracy_last"):
@@ -179,43 +160,3 @@ def text(runs):
     table.insert(0, "standard", table.index.get_level_values("noise").map(100 * standard).map("{:.1f}".format))
     table = table.reindex(found.noise.unique(), level="noise").fillna("not run yet")
     return f"test accuracy in %, last epoch; gain of a ramp in points [95 %]\n{table.to_string()}"
-
-
-def _key(row):
-    warmup, ramp = (None if pd.isna(row[name]) else int(row[name]) for name in ("warmup", "ramp"))
-    return row["noise"], warmup, ramp, int(row["seed"])
-
-
-def _made_before(out):
-    """The provenance beside `out`, or a new one. Raises ValueError if `out` was made with other settings."""
-    path = out.with_suffix(".json")
-    settings = {**SETTINGS, "warmups": list(WARMUPS), "ramps": list(RAMPS), "noise": list(NOISE)}
-    if not out.exists():
-        final = "the true noise rate of each set of labels"
-        return {"command": "stepe-lite ramp", "settings": settings, "final": final, "versions": [], "device": []}
-    if not path.exists():
-        raise BadInput(f"out is {str(out)!r}, but {path.name!r}, which says how it was made, is not beside it.")
-    try:
-        made = json.loads(path.read_text(encoding="utf-8"))
-        theirs = made["settings"], made["versions"] + made["device"]
-    except (ValueError, LookupError, TypeError):
-        raise BadInput(f"{str(path)!r}, which says how out was made, cannot be read: take another out.") from None
-    if theirs[0] != settings:
-        raise BadInput(f"out is {str(out)!r}, made with {made['settings']}, but the map is now {settings}.")
-    return made
-
-
-def _write(out, rows, made, wanted):
-    """Write the table, and how it was made: `made` as `_made_before` gave it; it is brought up to date."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    versions = {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
-    versions["stepe_lite"] = __version__
-    for name, value in {"versions": versions, "device": f"{platform.machine()} CPU, one thread a run"}.items():
-        made[name] += [] if value in made[name] else [value]
-    made |= {"first": made.get("first", now), "last": now, "finished": f"{len(rows)} of {max(wanted, len(rows))} runs"}
-    made["seeds"] = sorted({int(row["seed"]) for row in rows})
-    with written_beside(out.with_suffix(".json")) as partial:
-        partial.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    table = pd.DataFrame(rows, columns=COLUMNS).astype({"warmup": "Int64", "ramp": "Int64"})
-    with written_beside(out) as partial:
-        table.round(6).to_csv(partial, index=False)

@@ -21,6 +21,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +35,9 @@ from ..history import History, StaleCheckpoint
 from ..training import fit
 from ..utils import BadInput, check_choice, check_folder, check_whole, scratch_folder, written_beside
 from .plan import METHODS, RECIPES, methods
+
+# `fit` sets random numbers and threads of the whole process: where that has several workers, one trains at a time.
+_ALONE = threading.Lock()
 
 
 class RunFailed(RuntimeError):
@@ -80,11 +85,15 @@ def _data(dataset, subset, root):
     return data if subset is None else data.subset(subset, seed=0)
 
 
-def make(runs, out=None, *, jobs=1, progress=True):
+def make(runs, out=None, *, jobs=1, executor=None, progress=True):
     """Make those `runs` (a list of `Run`) that are not finished in the folder `out`: dict name -> History.
 
     Without `out` nothing is kept but what is returned. `jobs` processes share the work, each with one thread on a CPU,
-    so that their number changes no result. A run that fails is recorded, and tried again by the next call; its name is
+    so that their number changes no result. In their place, `executor` is anything whose `submit(function, *arguments)`
+    gives a future: dask.distributed's Client (which tries again when a worker dies), a loky or submitit executor. Each
+    run is a task; the workers need this package, the data and the folder `out`. Ctrl-C takes back what has not begun.
+
+    A run that fails is recorded, and tried again by the next call; its name is
     not in what is returned. The networks are there for the runs made by this very process.
 
     Raises ValueError or OSError for bad arguments, and before any run starts; OSError as soon as the disk is full;
@@ -93,15 +102,21 @@ def make(runs, out=None, *, jobs=1, progress=True):
     from tqdm.auto import tqdm
 
     check_whole("jobs", jobs, least=1)
+    if executor is not None and not hasattr(executor, "submit"):
+        raise BadInput(
+            f"executor is {executor!r}, but must have a method submit, such as dask.distributed's Client has."
+        )
+    if executor is not None and (out is None or jobs > 1):
+        wrong = "out is None, but must be a folder that they see" if out is None else f"jobs is {jobs}, but must be 1"
+        raise BadInput(f"{wrong}: the workers of the executor make the runs.")
     paths = [run.path(Path()) for run in runs]
     if twice := {path.stem for path in paths if paths.count(path) > 1}:
         raise BadInput(f"runs has {min(twice)!r} more than once: every run needs a name of its own.")
     if out is None:
-        made = {}
-        for run in tqdm(runs, unit="run", disable=not progress, leave=False):
-            made[run.name] = fit(**run.arrange(), progress=False)
-        return made
-    out = check_folder("out", out)
+        with _mapper(min(jobs, len(runs))) as each:
+            bar = tqdm(each(_fit, runs), total=len(runs), unit="run", disable=not progress, leave=False)
+            return dict(zip([run.name for run in runs], bar))
+    out = check_folder("out", out).resolve()  # a worker may stand in another folder
     for run in runs:
         _check_recipe(run, out)
     with scratch_folder(out) as stamp:
@@ -118,13 +133,34 @@ def make(runs, out=None, *, jobs=1, progress=True):
         try:
             for helper in helpers:
                 helper.start()
-            _work(runs, out, began, made, show)
+            if executor is None:
+                _work(runs, out, began, made, show)
+            else:
+                _hand_over(executor, runs, out, began, show)
         finally:
             for helper in helpers:
                 if helper.pid:
                     helper.terminate()
                     helper.join()
     return {run.name: made.get(run.name) or _history(run.path(out, ".npz")) for run in runs if run.path(out).exists()}
+
+
+@contextmanager
+def _mapper(jobs):
+    """`map`, or one that shares the calls among so many processes; what has not begun when it ends is not begun."""
+    if jobs <= 1:
+        yield map
+        return
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, spawn, initializer=_end_with_parent)
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _fit(run):
+    return fit(**run.arrange(), progress=False)
 
 
 def _history(path):
@@ -151,14 +187,35 @@ def _check_recipe(run, out):
 
 
 def _help(runs, out, began):
-    """What a process beside the first does. It ends with the first one, even if that is killed."""
+    """What a process beside the first does."""
+    _end_with_parent()
+    _work(runs, out, began)
+
+
+def _end_with_parent():
+    """End this process with the first one, even if that is killed."""
 
     def watch():
         multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    _work(runs, out, began)
+
+
+def _hand_over(executor, runs, out, began, show):
+    """Let the workers of `executor` make each run that is left, and wait for them."""
+    tasks = [executor.submit(_work, [run], out, began) for run in runs if not _is_over(run, out, began)]
+    try:
+        while tasks:
+            show(f"{len(tasks)} handed over")
+            for task in [task for task in tasks if task.done()]:
+                tasks.remove(task)
+                task.result()  # raises what ends a grid
+            time.sleep(0.1)
+        show("done")
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _work(runs, out, began, made=None, show=lambda doing: None):
@@ -171,7 +228,7 @@ def _work(runs, out, began, made=None, show=lambda doing: None):
         for run in waiting:
             show(run.name)
             try:
-                with FileLock(run.path(out, ".lock"), timeout=0):
+                with _ALONE, FileLock(run.path(out, ".lock"), timeout=0):
                     if not _is_over(run, out, began):
                         taken += 1
                         tried.add(run.name)

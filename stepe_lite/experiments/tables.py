@@ -24,7 +24,7 @@ COLUMNS = (
 SAMPLES = 2_000  # whose losses are kept
 
 
-def compare(make_data, make_methods, seeds, model, *, out=None, progress=True, **settings):
+def compare(make_data, make_methods, seeds, model, *, out=None, jobs=1, progress=True, **settings):
     """Train every method once a seed, everything else alike. Returns a DataFrame with a row a run.
 
     Parameters
@@ -34,10 +34,11 @@ def compare(make_data, make_methods, seeds, model, *, out=None, progress=True, *
     seeds : the seeds; each is used for the noise, the initial weights and the order of the samples
     model, settings : as for `fit`
     out : where to keep a checkpoint and the history of every run; a second call goes on where the first stopped
+    jobs : so many processes share the runs; their number changes no result
 
     Columns: method, seed, accuracy_last, accuracy_best (best epoch on the test set: not attainable in practice),
     precision, recall and f1 of the last epoch's exclusion, average_precision, backward_samples, forward_samples, steps,
-    seconds (whole run).
+    seconds (whole run), and accuracy_early_stopped (at the epoch that is best on the validation labels, if any).
     """
     if not hasattr(seeds, "__iter__") or not (seeds := list(seeds)):
         raise BadInput(f"seeds is {seeds!r}, but must be one or more seeds, such as range(5).")
@@ -54,7 +55,7 @@ def compare(make_data, make_methods, seeds, model, *, out=None, progress=True, *
                 recipe |= {key: data_digest(value) for key, value in arguments.items() if isinstance(value, Dataset)}
             about = {"method": name, "seed": seed, "recipe": recipe}
             plan.append((Run(f"{name}_seed{seed}", partial(dict, arguments), about), arguments["data"]))
-    made = make([run for run, _ in plan], out, progress=progress)
+    made = make([run for run, _ in plan], out, jobs=jobs, progress=progress)
     if out is not None and (failed := failures([run for run, _ in plan], out)):
         raise RunFailed("; ".join(f"{name} failed: {reason}" for name, reason in failed.items()))
     return pd.DataFrame([

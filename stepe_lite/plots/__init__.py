@@ -8,6 +8,7 @@ from .runs import (
     curves,
     estimates,
     exclusion,
+    lengths,
     line,
     loss_by_group,
     loss_histograms,

@@ -10,12 +10,16 @@ RAMPS = ("#56B4E9", "o"), ("#009E73", "s"), ("#882255", "D")  # from the shortes
 
 
 def curves(histories, column="test_accuracy", ax=None, label="test accuracy (%)"):
-    """One line a method over the epochs: `histories` is a dict name -> History, or its log; `column` a share, in %."""
+    """One line a method over the epochs: `histories` is a dict name -> History, or its log; `column` a share, in %.
+
+    An accuracy is measured after an epoch, "epochs trained"; an exclusion is of an epoch, which counts from 0.
+    """
     ax = new_axes(ax)
+    of_the_epoch = column in ("excluded_fraction", "precision", "recall")
     for name, history in histories.items():
         style, log = "--" if name in DASHED else "-", getattr(history, "log", history)
-        ax.plot(log.index + 1, 100 * log[column], style, label=name, color=colour_of(name))
-    ax.set(xlabel="epochs trained", ylabel=label)
+        ax.plot(log.index + (not of_the_epoch), 100 * log[column], style, label=name, color=colour_of(name))
+    ax.set(xlabel="epoch (counted from 0)" if of_the_epoch else "epochs trained", ylabel=label)
     whole_ticks(ax)
     ax.legend(fontsize=8)
     return ax
@@ -42,7 +46,8 @@ def loss_by_group(losses, is_mislabeled, ax=None):
 
 def loss_histograms(losses, is_mislabeled, epochs):
     """Histograms of the loss after some `epochs` (0-based rows of `losses`), clean and mislabeled samples apart."""
-    return loss_panels({f"after epoch {epoch + 1}": (losses[epoch], is_mislabeled) for epoch in epochs})
+    after = {epoch: f"after {epoch + 1} epoch{'s' if epoch else ''}" for epoch in epochs}
+    return loss_panels({title: (losses[epoch], is_mislabeled) for epoch, title in after.items()})
 
 
 def loss_panels(panels):
@@ -140,11 +145,11 @@ def spread(values, label="test accuracy at the last epoch (%)", ax=None):
 
 
 def line(values, xlabel, ylabel, ylim=(0, 102), ax=None):
-    """One line through `values`, a dict x -> y."""
+    """One line through `values`, a dict x -> y; where they are few, the ticks are where the points lie."""
     ax = new_axes(ax)
     ax.plot(list(values), list(values.values()), "o-", markersize=4, color=colour_of("standard"))
     ax.set(xlabel=xlabel, ylabel=ylabel, ylim=ylim)
-    whole_ticks(ax)
+    ax.set_xticks(list(values)) if len(values) <= 8 else whole_ticks(ax)
     return ax
 
 

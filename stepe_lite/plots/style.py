@@ -12,6 +12,7 @@ import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
 from .. import experiments
+from .alt import Described
 
 CLEAN, MISLABELED = "#0072B2", "#D55E00"
 GROUPS = {"clean": CLEAN, "mislabeled": MISLABELED}
@@ -45,12 +46,13 @@ def new_axes(ax, size=(6, 3.6)):
     if ax is not None:
         return ax
     with themed():
-        return plt.subplots(figsize=size, layout="constrained")[1]
+        return plt.subplots(figsize=size, layout="constrained", FigureClass=Described)[1]
 
 
 def new_figure(rows, columns, size, **options):
     with themed():
-        return plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False, **options)
+        own = {"figsize": size, "layout": "constrained", "FigureClass": Described}
+        return plt.subplots(rows, columns, squeeze=False, **own, **options)
 
 
 def png(figure):

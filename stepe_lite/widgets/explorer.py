@@ -1,11 +1,14 @@
 """Design a schedule: sliders, what the rule would exclude, and a button that trains with it."""
 
+import base64
 from dataclasses import replace
 
 import ipywidgets
 import pandas as pd
 
 from .. import plots, schedules
+from ..course import alive, folder
+from ..experiments import schedule_map
 from ..learner import Settings
 from ..rules import StepE
 from ..training import fit
@@ -69,14 +72,17 @@ class ScheduleExplorer(ipywidgets.VBox):
         if self.rule != rule:
             raise BadInput(f"rule is {rule}, but the controls can only show {self.rule}.")
         self.picture = ipywidgets.Image(format="png", layout={"width": "100%", "max_width": "840px"})
-        self.facts = ipywidgets.HTML()  # unlike a Label, it wraps
+        self.facts, self.trained = ipywidgets.HTML(), ipywidgets.HTML()  # unlike a Label, it wraps
+        self.map = schedule_map.beside(folder() / "results", data, model, len(self.first.losses))
         self.train = ipywidgets.Button(description="Train with these settings", layout={"width": "220px"})
         self.train.on_click(self._train)
         self.reset = ipywidgets.Button(description="Back to the start values", layout={"width": "220px"})
         self.reset.on_click(self._reset)
         self.leaderboard, self.output = ipywidgets.HTML(), ipywidgets.Output()
         buttons = ipywidgets.HBox([self.train, self.reset], layout={"flex_flow": "row wrap"})
-        super().__init__([self.controls, self.picture, self.facts, buttons, self.leaderboard, self.output])
+        super().__init__(
+            [self.controls, self.picture, self.facts, self.trained, buttons, self.leaderboard, self.output]
+        )
         self.leaderboard.add_class("jp-RenderedHTMLCommon")  # JupyterLab's style of tables
         self._show()
         self._list()
@@ -120,6 +126,18 @@ class ScheduleExplorer(ipywidgets.VBox):
             self.temperature.disabled = not self.soft.value
             self.drawing.update(self.rule)
             self.picture.value, self.facts.value = self.drawing.png(), describe(self.drawing.table)
+            if self.map is not None:
+                self.trained.value = schedule_map.said(self.map, self.rule)
+
+    def _repr_mimebundle_(self, **options):
+        """With the losses, for pages where no kernel runs."""
+        schedule, run = self.rule.schedule, alive.run_of(self.first.losses, self.data.labels, self.data.is_mislabeled)
+        rule = {name: getattr(schedule, name) for name in ("shape", "warmup", "ramp", "final")}
+        picture = base64.b64encode(self.picture.value).decode()
+        page = {"runs": {"this run": run}, "start": rule | {"soft": self.rule.soft}, "picture": picture}
+        if self.map is not None:
+            page["map"] = {"rows": self.map.to_dict("records"), "about": schedule_map.ABOUT}
+        return super()._repr_mimebundle_(**options) | {alive.EXPLORER: page | {"said": self.facts.value}}
 
     def _reset(self, button):
         """Back to the rule of the start. What was trained stays on the leaderboard."""

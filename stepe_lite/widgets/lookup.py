@@ -1,8 +1,11 @@
 """Look a sample up: its image, its labels, its loss by epoch and its row of the table."""
 
+import base64
+
 import ipywidgets
 
 from .. import analysis, plots
+from ..course import alive
 from ..plots.style import png
 
 
@@ -36,3 +39,10 @@ class Lookup(ipywidgets.VBox):
             sample = self.slider.value
             self.picture.value = png(plots.trajectories(self.data, self.history, [sample]))
             self.facts.value = self.table.loc[[sample]].to_html(float_format="{:.3f}".format)
+
+    def _repr_mimebundle_(self, **options):
+        """With the samples, for pages where no kernel runs."""
+        page = alive.sample_data(self.data, self.history, self.table, self.slider.value)
+        picture = base64.b64encode(self.picture.value).decode()
+        more = {} if page is None else {alive.LOOKUP: page | {"picture": picture, "said": f"sample {page['sample']}"}}
+        return super()._repr_mimebundle_(**options) | more

@@ -4,19 +4,24 @@ import html
 
 import ipywidgets
 
+_written = {}  # question -> what was typed: a box that is run again, as by Run All, still has its guess
+
 
 class Prediction(ipywidgets.VBox):
     """A question with a field for the reader's guess, a number; `compare(value)` shows the two side by side.
 
-    `question` : text, also the field's label for screen readers; `unit` : what guess and result are counted in.
+    `question` : text; `unit` : what guess and result are counted in, and part of the field's label for screen readers.
+    In one kernel a guess stays with its question, also when the cell is run again.
     """
 
     def __init__(self, question, unit="%"):
         self.question, self.unit = question, unit
         # A description is the label that screen readers read out; a whole question would be cut short there.
         self.field = ipywidgets.Text(
-            description=f"your guess ({unit})", style={"description_width": "initial"}, layout={"width": "220px"}
-        )
+            _written.get(question, ""), description=f"your guess ({unit})", style={"description_width": "initial"},
+            layout={"width": "220px"},
+        )  # fmt: skip
+        self.field.observe(lambda change: _written.update({question: change.new}), "value")
         super().__init__([ipywidgets.HTML(html.escape(question)), self.field])
 
     @property

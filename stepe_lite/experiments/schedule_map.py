@@ -1,0 +1,113 @@
+"""A map of schedules: what training gave for each warm-up, ramp, final fraction and shape, on the digits.
+
+Beside the sliders of notebook 4, which only ask a rule about recorded losses, it says what happened when the network
+was trained. The grid was fixed before the first run, and all of it is reported. Each seed has wrong labels, initial
+weights and an order of the samples of its own.
+"""
+
+import pandas as pd
+
+from .. import noise, schedules
+from ..datasets import load
+from ..rules import Everything, KeepOnly, StepE
+from ..training import fit
+from ..utils import check_whole
+from . import maps
+
+SETTINGS = {"dataset": "digits", "noise": "symmetric(0.4)", "model": "mlp", "epochs": 60}
+SHAPES = "linear", "cosine", "exponential", "staircase"
+WARMUPS = 0, 2, 5, 15, 30  # epochs
+RAMPS = 0, 15, 30  # epochs; 0 = all at once, whatever the shape
+FINALS = 0.2, 0.4, 0.6, 0.8  # half of the noise rate, the rate, one and a half times, twice
+LEVELS = "standard", "oracle by removal"
+SEEDS = 5
+KEY = "shape", "warmup", "ramp", "final", "seed"
+COLUMNS = (*KEY, "accuracy_last", "precision", "recall")
+FILE = "schedules.csv"
+ABOUT = "Digits, 40 % symmetric noise, mlp, 60 epochs; mean ± standard deviation over the seeds, last epoch."
+
+
+def cells(seeds=SEEDS):
+    """All runs, one seed after the other: a list of KEY's values; those of LEVELS have no schedule."""
+    settings = [(level, None, None, None) for level in LEVELS]
+    settings += [
+        (shape, warmup, ramp, final)
+        for warmup in WARMUPS for ramp in RAMPS for final in FINALS for shape in (SHAPES if ramp else SHAPES[:1])
+    ]  # fmt: skip
+    return [(*setting, seed) for seed in range(seeds) for setting in settings]
+
+
+def run(out, seeds=SEEDS, jobs=1, progress=True):
+    """Make the runs that are not in the CSV file `out` yet; returns them all. See `maps.record`.
+
+    There are 910, about a second each on one free core.
+    """
+    wanted = cells(check_whole("seeds", seeds, least=1))
+    grid = {"shapes": SHAPES, "warmups": WARMUPS, "ramps": RAMPS, "finals": FINALS}
+    settings = SETTINGS | {name: list(values) for name, values in grid.items()}
+    maps.record(out, COLUMNS, KEY, wanted, _row, {"command": "stepe-lite map", "settings": settings}, progress, jobs)
+    return maps.read(out, COLUMNS)
+
+
+def _row(cell):
+    shape, warmup, ramp, final, seed = cell
+    data = load(SETTINGS["dataset"]).with_noise(noise.symmetric(0.4), seed)
+    if shape in LEVELS:
+        rule = Everything() if shape == LEVELS[0] else KeepOnly(~data.is_mislabeled)
+    else:
+        rule = StepE(getattr(schedules, shape)(warmup, ramp, final))
+    epochs = SETTINGS["epochs"]
+    log = fit(data, SETTINGS["model"], rule, epochs=epochs, seed=seed, device="cpu", progress=False).log
+    found = {"accuracy_last": log.test_accuracy, "precision": log.precision, "recall": log.recall}
+    return dict(zip(KEY, cell)) | {name: column.iloc[-1] for name, column in found.items()}
+
+
+def summary(runs):
+    """A row a setting of the table that `run` returns: shape, warmup, ramp, final, `way` and `said`.
+
+    way : where its mean test accuracy lies between standard training (0) and the oracle (1)
+    said : mean ± standard deviation over the seeds in words
+    """
+    by_level = runs[runs["shape"].isin(LEVELS)].groupby("shape").accuracy_last.mean()
+    standard, oracle = (by_level[level] for level in LEVELS)
+    rows = []
+    for (shape, warmup, ramp, final), part in runs.dropna(subset="warmup").groupby(list(KEY[:-1])):
+        figures = {"test accuracy": part.accuracy_last, "precision": part.precision, "recall": part.recall}
+        numbers = [f"{name} {100 * each.mean():.1f} ± {100 * each.std():.1f} %" for name, each in figures.items()]
+        setting = f"{shape}, warm-up {warmup}, ramp {ramp}, final {100 * final:.0f} %, {len(part)} seeds"
+        rows.append({
+            "shape": shape, "warmup": int(warmup), "ramp": int(ramp), "final": final,
+            "way": round((part.accuracy_last.mean() - standard) / (oracle - standard), 4),
+            "said": f"{', '.join(numbers)} ({setting}).",
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def beside(results, data, model, epochs):
+    """The `summary` of the map in the folder `results`, if it was made of what is trained here; else None."""
+    mine = {"dataset": data.name.partition("+")[0], "noise": data.name.partition("+")[2], "model": model}
+    if mine | {"epochs": epochs} != SETTINGS or not (results / FILE).exists():
+        return None
+    return summary(maps.read(results / FILE, COLUMNS))
+
+
+def nearest(table, rule):
+    """The row of a `summary` that is nearest to a StepE, and how far: an epoch counts as a point of the fraction.
+
+    Another shape counts as five, if both have a ramp.
+    """
+    asked = rule.schedule
+    other = (table["shape"] != asked.shape) & (table.ramp > 0) & (asked.ramp > 0)
+    final = (100 * table.final).round() - round(100 * asked.final)
+    far = 5 * other + (table.warmup - asked.warmup).abs() + (table.ramp - asked.ramp).abs() + final.abs()
+    return table.loc[far.idxmin()], int(far.min())
+
+
+def said(table, rule):
+    """What training gave at the setting of a StepE, or the nearest that was recorded, as one line of HTML."""
+    row, far = nearest(table, rule)
+    hard = rule.soft is None and not rule.momentum and rule.per_class is False
+    where = "Nearest recorded setting" if far else "This setting, recorded"
+    where = where if hard else "Nearest recorded hard setting"
+    way = f"{100 * row.way:.0f} % of the way from standard training to the oracle"
+    return f"<b>Trained for real. {where}:</b> {row.said} {way}. {ABOUT}"
