@@ -39,7 +39,7 @@ def test_the_students_edition_has_neither_solutions_nor_outputs(written):
     assert sorted(path.name for path in written[0].iterdir()) == course_names
     for path in written[0].iterdir():
         text = path.read_text(encoding="utf-8")
-        assert "<summary>Solution" not in text and "<summary>Answer" not in text and "outputs_belong_to" not in text
+        assert "<details>" not in text and "outputs_belong_to" not in text
         notebook = read(path)
         nbformat.validate(notebook)
         for cell in notebook.cells:

@@ -6,7 +6,7 @@ import re
 from ..utils import expand, folder_beside
 from . import runner
 
-_FOLDED = re.compile(r"<details>\s*<summary>\s*(Solution|Answer)\b.*?</details>\s*", re.S)
+_FOLDED = re.compile(r"<details>\s*<summary>\s*(Solution|Answer)s?\b.*?</details>\s*", re.S)
 
 
 def handout(out, notebooks=(), solutions=False):
