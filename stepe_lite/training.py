@@ -19,7 +19,7 @@ __all__ = ["History", "Settings", "TrainingDiverged", "fit"]
 class TrainingDiverged(RuntimeError):
     """The training loss became NaN or infinite. `history` holds the epochs before."""
 
-    def __init__(self, message, history):
+    def __init__(self, message, history=None):  # None: on its way from another process it is made anew from args
         super().__init__(message)
         self.history = history
 
