@@ -164,7 +164,7 @@ def test_every_notebook_runs_whatever_happens_to_the_others(course_run):
     report, out = course_run
     assert [each["name"] for each in report["notebooks"]] == ["01_fine", *FAILING]
     assert [each["ok"] for each in report["notebooks"]] == [True] + [False] * 4
-    assert {path.name for path in out.iterdir()} == {".lock", "report.json", "index.html"} | {
+    assert {path.name for path in out.iterdir()} == {".lock", "report.json", "index.html", "glossary.html"} | {
         f"{name}{suffix}" for name in ["01_fine", *FAILING] for suffix in (".ipynb", ".html")
     }
 
@@ -255,7 +255,7 @@ def test_braces_in_paths_are_just_braces(tmp_path, folder, name, out):
     assert report["notebooks"][0]["ok"], report
     assert sorted(os.listdir(tmp_path)) == sorted([folder, out])
     assert sorted(os.listdir(tmp_path / out)) == sorted(
-        [".lock", f"{name}.ipynb", f"{name}.html", "index.html", "report.json"]
+        [".lock", f"{name}.ipynb", f"{name}.html", "glossary.html", "index.html", "report.json"]
     )
     assert texts(nbformat.read(tmp_path / out / f"{name}.ipynb", as_version=4)) == f"3 {tmp_path / out}\n"
 

@@ -22,7 +22,7 @@ def cosine_schedule(answer):
             (wanted / final, OF_THE_RAMP),
             (100 * wanted, "That is a percentage."),
             (np.array([schedule(e + 1) for e in range(40)]), "You are one epoch ahead: t is 0 at epoch warmup."),
-            (np.array([schedule(e - 1) for e in range(40)]), "You are one epoch late: t is 0 at epoch warmup."),
+            (np.array([schedule(max(0, e - 1)) for e in range(40)]), "You are one epoch late: t is 0 at epoch warmup."),
             (np.array([shorter(e) for e in range(40)]), "`ramp` is the length of the ramp, not where it ends."),
             (final * t, "That is the straight ramp. Bend its progress t: (1 − cos(π t)) / 2."),
             (2 * wanted, "Half of 1 − cos(π t): the cosine goes from 1 to −1, a way of 2."),

@@ -39,10 +39,11 @@ def _panel(ax):
 
 def _lines(ax):
     """A line in words: where it starts and ends, and its top and bottom where these lie between."""
+    curves = [line for line in ax.get_lines() if line.get_transform() == ax.transData]
     for line in ax.get_lines():
         x, y = (np.asarray(values, dtype=float) for values in (line.get_xdata(), line.get_ydata()))
         known = np.isfinite(x) & np.isfinite(y)
-        if not known.any() or (_name(line) is None and len(ax.get_lines()) > 1):
+        if not known.any() or (_name(line) is None and curves != [line]):
             continue
         x, y, name = x[known], y[known], _name(line) or "the line"
         straight = len(y) == 2 and line.get_transform() != ax.transData
