@@ -297,6 +297,17 @@ def test_the_table_of_unfinished_runs_says_so_and_keeps_the_paper_apart(finished
     assert table.loc["standard", "time an epoch"] == "1.00"
 
 
+def test_a_grid_without_early_stopping_has_a_table(finished, tmp_path):
+    for path in finished.glob("digits_tiny_st*[!d]_[01].json"):
+        if "standard" not in path.name:  # Step-E and its kind
+            shutil.copy(path, tmp_path)
+    for seed in (0, 1):
+        shutil.copy(finished / f"digits_tiny_standard_{seed}.json", tmp_path)
+    runs = experiments.collect(tmp_path)
+    assert runs.accuracy_early_stopped.isna().all() and runs.accuracy_early_stopped.dtype == float
+    assert "nan" not in experiments.text(runs).lower() and "[" in experiments.text(runs)  # an interval
+
+
 def test_the_table_shows_the_accuracy_at_the_epoch_that_validation_chose(finished):
     runs = experiments.collect(finished)
     chosen = runs[runs.method == "standard, early-stopped"].accuracy_early_stopped.mean()

@@ -15,7 +15,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from ..utils import BadInput, check_choice, check_folder, check_whole, only_one, written_beside
+from ..utils import BadInput, check_choice, check_folder, check_whole, expand, only_one, written_beside
 from . import claims, pages
 
 METADATA = {
@@ -35,8 +35,9 @@ def folder():
 
 def find(name):
     """The notebook called `name`: a path, a name of the course with or without .ipynb, or just its number ("03")."""
-    if Path(str(name)).is_file():
-        return Path(str(name))
+    path = expand("notebook", str(name))
+    if path.is_file():
+        return path
     course = sorted(folder().glob("[0-9]*.ipynb"))
     for path in course:
         if str(name) in (path.name, path.stem, path.stem[:2], path.stem[:2].lstrip("0")):
@@ -47,6 +48,8 @@ def find(name):
 def chosen_paths(notebooks=()):
     """The paths of `notebooks`, a name as for `find` or several; none = the whole course. Their file names differ."""
     notebooks = [notebooks] if isinstance(notebooks, str | os.PathLike) else notebooks
+    if not isinstance(notebooks, list | tuple):
+        raise BadInput(f"notebooks is {notebooks!r}, but must be a name or a list of names.")
     paths = [find(name) for name in notebooks] or sorted(folder().glob("[0-9]*.ipynb"))
     twice = {path.name for path in paths if [other.name for other in paths].count(path.name) > 1}
     if twice:
@@ -85,6 +88,8 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
     is not does not stop the others. Raises ValueError or OSError for bad arguments before anything runs.
     """
 
+    if not isinstance(parameters, dict | type(None)):
+        raise BadInput(f"parameters is {parameters!r}, but must be a dict of values.")
     parameters, jobs = dict(parameters or {}), check_whole("jobs", jobs, least=1)
     paths = chosen_paths(notebooks)
     if save and parameters:

@@ -132,6 +132,7 @@ def collect(out, preset=None):
     else:
         records = [record for _, record in _records(out, preset)]
         runs = pd.DataFrame([dict(zip(RUN, r["run"])) | r["result"] for r in records], columns=COLUMNS)
+        runs = runs.astype(dict.fromkeys(COLUMNS[len(RUN) :], float))  # where all are null, pandas makes them objects
     if preset is not None:
         wanted = set(runs_of(preset))
         runs = runs[[tuple(run) in wanted for run in runs[list(RUN)].itertuples(index=False)]]
