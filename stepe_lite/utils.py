@@ -2,6 +2,8 @@
 
 import difflib
 import math
+import multiprocessing
+import multiprocessing.connection
 import numbers
 import os
 import re
@@ -9,6 +11,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import threading
 import time
 import zlib
 from contextlib import contextmanager
@@ -185,6 +188,16 @@ def folder_beside(path):
         partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def end_with_parent():
+    """Let this process, which another one has started, end when that one does, even if it is killed."""
+
+    def watch():
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

@@ -101,7 +101,7 @@ TRAIN = (
 COMMANDS = {
     "train": [*TRAIN.split(), "--out"],
     "table": ["table", "--preset", "tiny", "--jobs", "2", "--out"],
-    "run": ["run", "01_long.ipynb", "02_short.ipynb", "--html", "--out"],
+    "run": ["run", "01_long.ipynb", "02_short.ipynb", "--html", "--jobs", "2", "--out"],
     "ramp": ["ramp", "--seeds", "2", "--out"],
     "bench": ["bench", "--quick", "--repeats", "1", "--out"],
 }
@@ -121,7 +121,7 @@ def test_what_was_killed_goes_on_to_the_same_result_and_leaves_nothing(name, see
     whole.mkdir(), cut.mkdir()
     began = time.monotonic()
     running = start(tmp_path, name, whole / suffix)
-    said = running.communicate()[1]
+    said = over(running, tmp_path)
     assert running.returncode == 0, said
     takes, chance = time.monotonic() - began, random.Random(SEED)
     for _ in range(math.ceil(LONGER * KILLS[name])):
@@ -137,7 +137,7 @@ def test_what_was_killed_goes_on_to_the_same_result_and_leaves_nothing(name, see
         was_running = running.poll() is None
         if was_running:  # Ctrl-C reaches all processes of a terminal, `kill` one
             (os.killpg if number == signal.SIGINT else os.kill)(running.pid, number)
-        said = running.communicate()[1]
+        said = over(running, tmp_path)
         seen[f"{signal.Signals(number).name} {'' if was_running else '(over already)'}".strip()] += 1
         seen["orphans"] += orphans(tmp_path)
         if number != signal.SIGKILL:
@@ -146,7 +146,7 @@ def test_what_was_killed_goes_on_to_the_same_result_and_leaves_nothing(name, see
             seen["silently different"] += result(name, cut) != result(name, whole)
             shutil.rmtree(cut), cut.mkdir()
     running = start(tmp_path, name, cut / suffix)
-    said = running.communicate()[1]
+    said = over(running, tmp_path)
     seen["lost"] += running.returncode != 0
     seen["left half-written"] += len(partials(cut))
     seen["silently different"] += running.returncode == 0 and result(name, cut) != result(name, whole)
@@ -159,10 +159,22 @@ def start(folder, name, out):
     environment = os.environ | {"TORTURE": str(folder), "PYTHONPATH": os.pathsep.join(map(str, sys.path))}
     # A shell that runs the tests in the background may have told its children to ignore Ctrl-C.
     listen = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, start_new_session=True, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, **listen,
-    )  # fmt: skip
+    with open(folder / "stderr.txt", "w") as said:  # a pipe would wait for orphans
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            **listen,
+        )
+
+
+def over(running, folder):
+    """Wait for the end of a process; what it said."""
+    running.wait(timeout=600)
+    return (folder / "stderr.txt").read_text()
 
 
 def orphans(folder):

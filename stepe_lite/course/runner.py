@@ -15,7 +15,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from ..utils import BadInput, check_choice, check_folder, check_whole, expand, only_one, written_beside
+from ..utils import BadInput, check_choice, check_folder, check_whole, end_with_parent, expand, only_one, written_beside
 from . import claims, pages
 
 METADATA = {
@@ -155,6 +155,7 @@ def _begin(lock):
     def stop(number, frame):
         raise SystemExit(128 + number)  # so that partial files are removed
 
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
     signal.signal(signal.SIGTERM, stop)
     tqdm.set_lock(lock)

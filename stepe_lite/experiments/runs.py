@@ -12,7 +12,6 @@ import hashlib
 import json
 import math
 import multiprocessing
-import multiprocessing.connection
 import os
 import platform
 import re
@@ -33,7 +32,7 @@ import torch
 from .. import datasets, schedules
 from ..history import History, StaleCheckpoint
 from ..training import fit
-from ..utils import BadInput, check_choice, check_folder, check_whole, scratch_folder, written_beside
+from ..utils import BadInput, check_choice, check_folder, check_whole, end_with_parent, scratch_folder, written_beside
 from .plan import METHODS, RECIPES, methods
 
 # `fit` sets random numbers and threads of the whole process: where that has several workers, one trains at a time.
@@ -151,7 +150,7 @@ def _mapper(jobs):
         yield map
         return
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, spawn, initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(jobs, spawn, initializer=end_with_parent)
     try:
         yield pool.map
     finally:
@@ -187,18 +186,8 @@ def _check_recipe(run, out):
 
 def _help(runs, out, began):
     """What a process beside the first does."""
-    _end_with_parent()
+    end_with_parent()
     _work(runs, out, began)
-
-
-def _end_with_parent():
-    """End this process with the first one, even if that is killed."""
-
-    def watch():
-        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _hand_over(executor, runs, out, began, show):
