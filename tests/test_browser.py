@@ -26,10 +26,10 @@ def test_all_cells_run_without_an_error_or_a_broken_widget(lab, path):
 def test_the_saved_notebook_shows_pictures_and_no_broken_widget(lab, path):
     with lab.open(path) as notebook:
         notebook.show_outputs()
+        expect(notebook.page.locator(".jp-OutputArea img").nth(1)).to_be_attached(timeout=60_000)
         notebook.page.wait_for_timeout(3000)  # a box that stays empty is replaced by an error after a moment
         assert notebook.errors() == []
         assert notebook.broken_boxes() == []
-        assert notebook.pictures() >= 2
 
 
 def test_in_04_the_saved_result_below_a_prediction_is_folded(lab):
@@ -60,13 +60,13 @@ def test_in_04_every_control_has_a_name_and_moves_the_picture_and_the_numbers_by
         "temperature (nats)": {"temperature": 0.55},
     }
     words = lambda: describe(outcome(replay(make_rule(**settings), losses), data.is_mislabeled))  # noqa: E731
-    cell.get_by_text(words(), exact=True).wait_for()
+    expect(cell).to_contain_text(words(), timeout=60_000)
     picture = cell.locator(".widget-image")
     for label, change in moves.items():
         before, address = picture.screenshot(), picture.get_attribute("src")
         cell.get_by_label(label, exact=True).press("ArrowUp")
         settings |= change
-        cell.get_by_text(words(), exact=True).wait_for()
+        expect(cell).to_contain_text(words(), timeout=60_000)
         expect(picture).not_to_have_attribute("src", address)
         assert picture.screenshot() != before, label
     assert notebook.errors() == []
@@ -146,7 +146,7 @@ def test_in_08_one_is_relabelled_taken_back_relabelled_by_keyboard_and_exported(
         undo.click()
         page.get_by_text("0 of 40 reviewed").wait_for()
         page.wait_for_timeout(600)  # a new picture must be seen before it is decided on
-        page.locator(".widget-text input").fill("7")
+        page.get_by_role("combobox", name="as class").fill("7")
         relabel.focus()
         page.keyboard.press("Space")
         page.get_by_text("1 of 40 reviewed").wait_for()

@@ -125,9 +125,9 @@ def test_every_method_can_be_trained():
 def test_compare_gives_a_row_a_run(runs):
     assert list(zip(runs.seed, runs.method)) == [(s, m) for s in (0, 1, 2) for m in ("standard", "Step-E")]
     assert list(runs.columns) == [
-        "method", "seed", "accuracy_last", "accuracy_best", "accuracy_early_stopped", "excluded_fraction", "precision",
-        "recall", "f1", "backward_samples", "forward_samples", "steps", "seconds", "seconds_per_epoch",
-        "average_precision",
+        "method", "seed", "accuracy_last", "accuracy_best", "accuracy_early_stopped", "epoch_early_stopped",
+        "excluded_fraction", "precision", "recall", "f1", "backward_samples", "forward_samples", "steps", "seconds",
+        "seconds_per_epoch", "average_precision",
     ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ FAULTS = {
         )
     ],
     "schedule ignored": [
-        ("schedules.py", "        if epoch < self.warmup:\n            return 0.0\n", ""),
+        ("schedules.py", "< self.warmup:", "< 0:"),
         ("schedules.py", "return self.final * _SHAPES[self.shape](t, self.sharpness)", "return self.final"),
     ],
     "excluded samples still trained on": [

@@ -528,29 +528,36 @@ def test_a_damaged_checkpoint_is_refused(data, tmp_path, damage):
         train(data, epochs=1, checkpoint=path)
 
 
-def missing(*parts):
-    """A change of a checkpoint's state: it loses a part, of the learner say."""
-
-    def change(state):
-        *outer, last = parts
-        for part in outer:
-            state = state[part]
-        del state[last]
-
-    return change
+def missing(state, *parts):
+    """A checkpoint's state loses a part, of the learner say."""
+    *outer, last = parts
+    for part in outer:
+        state = state[part]
+    del state[last]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        *(missing(part) for part in ("config", "learner", "ledger", "log")),
-        *(missing("learner", part) for part in ("net", "optimizer", "began_at", "fresh")),
-        *(missing("ledger", part) for part in ("losses", "weights", "latest", "seen")),
-        lambda state: state.update(config=None), lambda state: state.update(log=5), lambda state: state["log"].pop(),
-        lambda state: state["log"][0].pop("steps"), lambda state: state.update(ledger=[]),
-    ],
-    ids=str,
-)  # fmt: skip
+CHANGES = {
+    "no config": lambda state: missing(state, "config"),
+    "no learner": lambda state: missing(state, "learner"),
+    "no ledger": lambda state: missing(state, "ledger"),
+    "no log": lambda state: missing(state, "log"),
+    "no network": lambda state: missing(state, "learner", "net"),
+    "no optimizer": lambda state: missing(state, "learner", "optimizer"),
+    "no beginning": lambda state: missing(state, "learner", "began_at"),
+    "no fresh": lambda state: missing(state, "learner", "fresh"),
+    "no losses": lambda state: missing(state, "ledger", "losses"),
+    "no weights": lambda state: missing(state, "ledger", "weights"),
+    "no latest": lambda state: missing(state, "ledger", "latest"),
+    "no seen": lambda state: missing(state, "ledger", "seen"),
+    "config is None": lambda state: state.update(config=None),
+    "log is 5": lambda state: state.update(log=5),
+    "log is short": lambda state: state["log"].pop(),
+    "log without steps": lambda state: state["log"][0].pop("steps"),
+    "ledger is a list": lambda state: state.update(ledger=[]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_checkpoint_without_its_parts_is_refused(data, tmp_path, change):
     """As another version of the package may have written it: its own checksum is right."""
     path = tmp_path / "run"

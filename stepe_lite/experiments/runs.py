@@ -12,7 +12,6 @@ import hashlib
 import json
 import math
 import multiprocessing
-import os
 import platform
 import re
 import subprocess

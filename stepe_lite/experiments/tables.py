@@ -37,8 +37,9 @@ def compare(make_data, make_methods, seeds, model, *, out=None, jobs=1, progress
     jobs : so many processes share the runs; their number changes no result
 
     Columns: method, seed, accuracy_last, accuracy_best (best epoch on the test set: not attainable in practice),
-    precision, recall and f1 of the last epoch's exclusion, average_precision, backward_samples, forward_samples, steps,
-    seconds (whole run), and accuracy_early_stopped (at the epoch that is best on the validation labels, if any).
+    accuracy_early_stopped and epoch_early_stopped (the epoch, from 1, that is best on the validation labels, if any),
+    excluded_fraction, precision, recall and f1 of the last epoch's exclusion, backward_samples, forward_samples, steps,
+    seconds (whole run), seconds_per_epoch (mean) and average_precision (of the last losses, for finding wrong labels).
     """
     if not hasattr(seeds, "__iter__") or not (seeds := list(seeds)):
         raise BadInput(f"seeds is {seeds!r}, but must be one or more seeds, such as range(5).")
