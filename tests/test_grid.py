@@ -475,7 +475,7 @@ def test_the_smoke_preset_on_the_real_files(monkeypatch, cifar_folder, tmp_path)
 @pytest.mark.parametrize(
     ("preset", "recipe", "methods"),
     [
-        ("paper", "resnet18-24-flip", ["standard", "standard, averaged weights", "standard, early-stopped", "Step-E"]),
+        ("paper", "resnet18-30-crop", ["standard", "standard, averaged weights", "standard, early-stopped", "Step-E"]),
         ("cifar-stem", "resnet18-cifar", ["standard", "Step-E, estimated fraction"]),
         ("calibrate", "resnet18-30-crop", ["standard", "oracle by clean labels"]),
     ],

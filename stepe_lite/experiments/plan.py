@@ -161,7 +161,7 @@ PRESETS = {
         "methods": (("standard", "oracle by clean labels"),), "seeds": (0,),
     },
     "paper": {
-        "datasets": ("cifar100n", "cifar10n-aggre"), "recipes": ("resnet18-24-flip",), "seeds": (0, 1, 2),
+        "datasets": ("cifar100n", "cifar10n-aggre"), "recipes": ("resnet18-30-crop",), "seeds": (0, 1, 2),
         "methods": (
             PAPERS,
             ("loss truncation, warm-up", "standard, early-stopped", "standard, averaged weights",
