@@ -35,6 +35,13 @@ def own_places(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory, worker_id):
+    """One folder for all processes of this run of the tests; without pytest-xdist there is but one process."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
 def digits():
     return load("digits")
 

@@ -11,6 +11,7 @@ import nbformat
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from stepe_lite import checks, course, noise
@@ -262,9 +263,19 @@ SUBMISSIONS = {
 
 
 @pytest.fixture(scope="module")
-def marks(tmp_path_factory):
-    """(the marks of all submissions, what the command printed)"""
-    folder = tmp_path_factory.mktemp("submissions")
+def marks(shared_folder):
+    """(the marks of all submissions, what the command printed); made once, whichever process needs them first."""
+    folder = shared_folder / "submissions"
+    said = folder / "said.txt"
+    with FileLock(f"{folder}.lock"):
+        if not said.exists():
+            said.write_text(mark_all(folder), encoding="utf-8")
+    table = pd.read_csv(folder / "marks.csv", dtype=str, keep_default_na=False)
+    return table, said.read_text(encoding="utf-8")
+
+
+def mark_all(folder):
+    folder.mkdir()
     for name, (cells, _) in SUBMISSIONS.items():
         nbformat.write(new_notebook(cells=list(map(new_code_cell, cells))), folder / f"{name}.ipynb")
     (folder / "no_notebook.ipynb").write_text("hello")
@@ -273,7 +284,7 @@ def marks(tmp_path_factory):
     done = command("mark", *files, "--csv", folder / "marks.csv", "--timeout", 100, "--jobs", 2)
     assert done.exit_code == 0, done.output
     assert sorted(folder.glob("*.ipynb")) == files and not list(folder.glob("*.py"))
-    return pd.read_csv(folder / "marks.csv", dtype=str, keep_default_na=False), done.output
+    return done.output
 
 
 @pytest.mark.parametrize("name", SUBMISSIONS)

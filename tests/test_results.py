@@ -1,7 +1,9 @@
 """The figures that the course promises on digits: 5 seeds, 60 epochs, last epoch, one rule against another."""
 
+import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 
 from stepe_lite import Everything, StepE, experiments, fit, load, noise, schedules
 
@@ -11,20 +13,23 @@ RATES = {"symmetric 0.4": 0.4, "pair flip 0.3": 0.3}
 
 
 @pytest.fixture(scope="module")
-def runs():
-    """Setting -> the table of `compare`: 9 methods × 5 seeds."""
+def runs(shared_folder):
+    """Setting -> the table of `compare`: 9 methods × 5 seeds; made once, whichever process needs it first."""
+    return {setting: table(setting, shared_folder / f"{setting}.pickle") for setting in SETTINGS}
 
-    def table(setting):
-        return experiments.compare(
-            lambda seed: load("digits").with_noise(SETTINGS[setting], seed),
-            lambda data, seed: experiments.methods(data, schedules.linear(5, 15, RATES[setting]), seed),
-            range(5),
-            "mlp",
-            epochs=60,
-            progress=False,
-        )
 
-    return {setting: table(setting) for setting in SETTINGS}
+def table(setting, path):
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            experiments.compare(
+                lambda seed: load("digits").with_noise(SETTINGS[setting], seed),
+                lambda data, seed: experiments.methods(data, schedules.linear(5, 15, RATES[setting]), seed),
+                range(5),
+                "mlp",
+                epochs=60,
+                progress=False,
+            ).to_pickle(path)
+    return pd.read_pickle(path)
 
 
 @pytest.fixture(scope="module")

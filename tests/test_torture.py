@@ -89,7 +89,7 @@ plan.PRESETS["tiny"] = {"datasets": ("digits",), "recipes": ("tiny",), "seeds": 
 runs._data = lambda *_: load("digits").subset(300, seed=0).with_noise(noise.symmetric(0.4), seed=0)
 ramp.NOISE = {name: ramp.NOISE[name] for name in ("symmetric, 40 %", "uneven classes, 40 ± 20 %")}
 ramp.WARMUPS, ramp.RAMPS, ramp.SETTINGS = (1, 2), (0, 2), ramp.SETTINGS | {"epochs": 12}
-bench.QUICK = {"images": {"small_cnn": 16, "resnet18-imagenet": 4, "resnet18": 4}, "epochs": 2, "seeds": 1}, (4,)
+bench.QUICK = {"images": {"small_cnn": 16, "resnet18-imagenet": 4, "resnet18": 4}, "epochs": 2, "seeds": 1}, (3, 4)
 
 if __name__ == "__main__":
     from stepe_lite.cli import main
