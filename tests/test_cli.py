@@ -1,5 +1,6 @@
 """The command `stepe-lite`: what it prints, what it refuses, and with which exit status."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import sys
 import time
 import warnings
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import nbformat
 import pandas as pd
@@ -522,6 +524,37 @@ def test_a_stopped_run_ends_its_kernel_and_leaves_no_copy(tmp_path, number, stat
     while time.monotonic() < end and is_alive(int(started.read_text())):
         time.sleep(0.1)
     assert not is_alive(int(started.read_text()))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
+@pytest.mark.parametrize("command", ["run", "mark", "map"])
+def test_what_a_killed_command_has_started_ends_too(tmp_path, command):
+    """Its workers and their kernels, which nobody tells."""
+    endless = "import time\ntime.sleep(600)\ndef my_schedule(epoch, warmup, ramp, final):\n    return 0"
+    checked = "from stepe_lite import checks as check\ncheck.linear_schedule(my_schedule)"
+    notebooks = [notebook(tmp_path / f"{name}.ipynb", endless, checked) for name in ("one", "two")]
+    out = {"run": tmp_path / "out", "mark": None, "map": tmp_path / "map.csv"}[command]
+    arguments = ([] if command == "map" else notebooks) + (["--out", out] if out else [])
+    environment = os.environ | {"STARTED_BY": str(tmp_path)}
+
+    def started():
+        mark, found = f"STARTED_BY={tmp_path}".encode(), []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # ended meanwhile
+                found += [folder] if mark in (folder / "environ").read_bytes() else []
+        return found
+
+    running = process(command, *arguments, "--jobs", 2, env=environment)
+    end = time.monotonic() + 100
+    while running.poll() is None and len(started()) < 4 and time.monotonic() < end:
+        time.sleep(0.1)  # until two workers are there, and the process that watches over their semaphores
+    assert running.poll() is None, running.communicate()
+    running.kill()
+    running.wait()
+    end = time.monotonic() + 60
+    while started() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert started() == []
 
 
 def is_alive(process):

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from ..utils import BadInput, check_positive, check_whole
+from ..utils import BadInput, check_positive, check_whole, end_with_parent
 from . import claims, runner
 
 VERDICTS = ("right", "wrong", "untouched", "error")
@@ -109,6 +109,7 @@ def text(marks):
 
 def _begin():
     """What a process that marks does first."""
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
     os.environ[claims.VARIABLE] = "collect"
 

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from .. import __version__
-from ..utils import BadInput, check_folder, check_whole, expand, only_one, written_beside
+from ..utils import BadInput, check_folder, check_whole, end_with_parent, expand, only_one, written_beside
 from .tables import read_csv
 
 
@@ -60,13 +60,19 @@ def _rows(make, waiting, jobs):
             torch.set_num_threads(threads)
         return
     spawn = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(jobs, spawn, torch.set_num_threads, (1,))
+    pool = concurrent.futures.ProcessPoolExecutor(jobs, spawn, _begin)
     try:
         futures = {pool.submit(make, cell): cell for cell in waiting}
         for future in concurrent.futures.as_completed(futures):
             yield futures[future], future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin():
+    """What a process beside the first does before its runs."""
+    end_with_parent()
+    torch.set_num_threads(1)
 
 
 def read(path, columns):
