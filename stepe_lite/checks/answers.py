@@ -9,7 +9,8 @@ import torch
 def use(check, answer, otherwise):
     """The function `answer` if `check` accepts it, else `otherwise`; says which of them the notebook goes on with.
 
-    A check takes lists, arrays and tables, too; here they become tensors (truth values and float64: float32).
+    A check takes lists, arrays and tables, too; here they become tensors (truth values and float64: float32), and what
+    holds a single number becomes that number.
     """
     verdict, _ = check.judge(answer)
     name = getattr(answer, "__name__", "your answer")
@@ -26,4 +27,6 @@ def _tensor(value):
     if not isinstance(value, torch.Tensor):
         value = torch.from_numpy(np.array(value))
     value = value.detach().cpu()
+    if value.numel() == 1:  # an epoch, a fraction: round(), a dict's key and a schedule want a plain number
+        return value.item()
     return value.float() if value.dtype in (torch.bool, torch.float64) else value

@@ -9,20 +9,33 @@ from .shared import Wrong, call, exercise, near, number, recognise, tensor
 @exercise("8.1")
 def rank_suspects(answer):
     """`answer(losses)`: the numbers of all samples, the one of the highest mean loss over all epochs first."""
-    losses = torch.tensor([[1, 2, 0.5, 5, 6], [1, 2, 0.5, 5, 6], [1, 8, 0.5, 1.5, 6]])
+    losses = torch.tensor([[7.0, 1, 2.5, 7.5, 4.5], [4, 8, 0.5, 2, 3], [5.5, 7, 6.5, 3.5, 4.5]])
     found = tensor(call(answer, losses), None, "the numbers of the samples").flatten().tolist()
-    if found == [4, 1, 3, 0, 2]:
+    right = _descending(losses.mean(0))
+    if found == right:
         return "All samples, and the most persistent losses first."
-    told = {
-        (2, 0, 3, 1, 4): "The right order, from the wrong end: the highest mean loss comes first.",
-        (1, 4, 3, 0, 2): "You sort by the last epoch. The mean over *all* epochs, losses.mean(0), counts.",
-        (4, 3, 1, 0, 2): "You sort by the first epoch, or by the median. The mean over all epochs counts.",
-        (3, 1, 4, 2, 0): "These are the ranks of the samples. Return the samples in their order: one argsort.",
-        (4,): "That is the most suspicious sample alone. Return all of them, in order.",
-    }
-    if not near(found, np.round(found)) or len(found) > 5:
+    told = [
+        (right[::-1], "The right order, from the wrong end: the highest mean loss comes first."),
+        (torch.tensor(right).argsort().tolist(), "These are ranks. Return the samples in their order: one argsort."),
+        (right[:1], "That is the most suspicious sample alone. Return all of them, in order."),
+        (_descending(losses[-1]), "You sort by the last epoch. The mean over *all* epochs, losses.mean(0), counts."),
+        (_descending(losses[0]), "You sort by the first epoch. The mean over all epochs counts."),
+        (_descending(losses.amax(0)), "You sort by each sample's highest loss. The mean over the epochs counts."),
+        (_descending(losses.amin(0)), "You sort by each sample's lowest loss. The mean over the epochs counts."),
+        (_descending(losses.median(0).values), "You sort by the median. The mean over the epochs counts."),
+        (_descending(losses[1:].mean(0)), "You leave out the first epoch. The mean over *all* epochs counts."),
+        (_descending(losses[:-1].mean(0)), "You leave out the last epoch. The mean over *all* epochs counts."),
+    ]
+    if not near(found, np.round(found)) or len(found) > losses.shape[1]:
         raise Wrong("Those look like losses. Return the numbers of the samples, in the order of their mean losses.")
-    raise Wrong(told.get(tuple(found), f"The order is 4, 1, 3, 0, 2 by mean loss; yours is {found}."))
+    for order, words in told:
+        if found == order:
+            raise Wrong(words)
+    raise Wrong(f"By mean loss the order is {right}; yours is {found}.")
+
+
+def _descending(values):
+    return values.argsort(descending=True).tolist()
 
 
 @exercise("8.2")
