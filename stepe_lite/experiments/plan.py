@@ -139,6 +139,7 @@ RECIPES = {
     },
 }  # fmt: skip
 # The paper's level is that of the ImageNet stem. How long, and how augmented? Named by that: epochs, augmentation.
+# `calibrate` says which comes near it (notebooks/results/calibrate.csv): 30 epochs with crops and flips.
 RECIPES |= {
     f"resnet18-{epochs}-{name}": {
         "model": "resnet18-imagenet", "subset": None, "epochs": epochs, "warmup": epochs // 5,
