@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -35,6 +36,15 @@ def test_readme_has_a_command_to_run_and_one_to_test():
     commands = re.findall(r"^    (python -m pip install .+ && .+)$", README, re.M)
     assert len(commands) == 2
     assert "stepe_lite run" in commands[0] and "pytest" in commands[1]
+
+
+def test_nothing_else_lies_at_the_top():
+    """The design says what may stand there; a note that somebody left behind may not."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("no git repository")
+    allowed = {"notebooks", "stepe_lite", "tests", "environment.yml", "README.md", "pyproject.toml", "LICENSE"}
+    assert {path.split("/")[0] for path in listed.stdout.splitlines()} <= allowed | {".gitignore", ".ci", ".github"}
 
 
 def test_readme_lists_every_notebook():
