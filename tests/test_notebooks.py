@@ -452,3 +452,9 @@ def test_every_claim_holds_with_other_seeds_and_every_exercise_solved(path, tmp_
     chosen = {name: value for name, value in other.items() if name in known}
     report = course.run([str(tmp_path / "solved" / path.name)], chosen, tmp_path / "out", progress=False)
     assert failures(report) == []
+
+
+@every_notebook
+def test_the_stated_run_time_is_understood(path):
+    """The longest notebooks begin first."""
+    assert course.runner._said_seconds(path) >= 10

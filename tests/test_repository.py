@@ -38,6 +38,13 @@ def test_readme_has_a_command_to_run_and_one_to_test():
     assert "stepe_lite run" in commands[0] and "pytest" in commands[1]
 
 
+def test_the_readme_s_figures_of_calibrate_are_the_recorded_ones():
+    runs = experiments.collect(ROOT / "notebooks" / "results" / "calibrate.csv")
+    said = " ".join(README.split("settled by `--preset calibrate`")[1].split("`--preset cifar-stem`")[0].split())
+    figures = {f"{100 * each:.1f} %" for each in runs[runs.dataset == "cifar100n"].accuracy_last}
+    assert set(re.findall(r"[\d.]+ %", said)) == figures
+
+
 def test_nothing_else_lies_at_the_top():
     """The design says what may stand there; a note that somebody left behind may not."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)

@@ -28,9 +28,7 @@ def rank_suspects(answer):
     ]
     if not near(found, np.round(found)) or len(found) > losses.shape[1]:
         raise Wrong("Those look like losses. Return the numbers of the samples, in the order of their mean losses.")
-    for order, words in told:
-        if found == order:
-            raise Wrong(words)
+    recognise(found, [(order, words) for order, words in told if len(order) == len(found)])
     raise Wrong(f"By mean loss the order is {right}; yours is {found}.")
 
 

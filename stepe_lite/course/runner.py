@@ -170,8 +170,8 @@ def _execute_beside(*task):
 
 def _said_seconds(path):
     """The run time that the notebook at `path` states, or 0."""
-    said = re.search(r"Run time\*\*: about (\d+) s", read(path).cells[0].source) if read(path).cells else None
-    return int(said[1]) if said else 0
+    said = re.search(r"Run time\*\*: about (\d+) (s|min)", read(path).cells[0].source) if read(path).cells else None
+    return int(said[1]) * (60 if said[2] == "min" else 1) if said else 0
 
 
 def value_of(text):

@@ -90,8 +90,9 @@ def make(runs, out=None, *, jobs=1, executor=None, progress=True):
     so that their number changes no result. In their place, `executor` is anything whose `submit(function, *arguments)`
     gives a future: dask.distributed's Client (which tries again when a worker dies), a loky or submitit executor. Each
     run is a task; the workers need this package, the data and the folder `out`. Ctrl-C takes back what has not begun.
-    A run that fails is recorded, and tried again by the next call; its name is
-    not in what is returned. The networks are there for the runs made by this very process.
+
+    A run that fails is recorded, and tried again by the next call; its name is not in what is returned. The networks
+    are there for the runs made by this very process.
 
     Raises ValueError or OSError for bad arguments, and before any run starts; OSError as soon as the disk is full;
     without `out`, whatever the run raises.
