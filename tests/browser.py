@@ -149,7 +149,13 @@ class Notebook:
 
     def show_outputs(self):
         """Unfold the outputs that the notebook was saved with folded."""
-        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:show-all-cell-outputs')")
+        # The page shows one empty cell until the file is read, and `ready` is a cell that has taken its fold from it.
+        self.page.evaluate(
+            "async () => { const panel = window.jupyterapp.shell.currentWidget;"
+            " await panel.context.ready; await panel.revealed;"
+            " for (const cell of panel.content.widgets) await cell.ready;"
+            " await window.jupyterapp.commands.execute('notebook:show-all-cell-outputs'); }"
+        )
 
     def execute(self, code):
         """Run `code` in the notebook's kernel, outside any cell."""
