@@ -24,6 +24,7 @@ OPTIMIZERS = {
     "adam": partial(torch.optim.Adam, fused=True),
 }
 DEFAULT_LR = {"sgd": 0.05, "adam": 0.001}
+DEFAULT_EPOCHS = 60
 LR_SCHEDULES = {"cosine": lambda done: (1 + math.cos(math.pi * done)) / 2, "constant": lambda done: 1.0}
 
 
@@ -92,7 +93,7 @@ class Settings:
             warnings.warn("precision is 'bfloat16', which is several times slower without AVX-512.", stacklevel=4)
         return replace(
             self,
-            epochs=60 if self.epochs is self.steps is None else self.epochs,
+            epochs=DEFAULT_EPOCHS if self.epochs is self.steps is None else self.epochs,
             batch_size=self.batch_size or min(128, n),
             lr=self.lr or DEFAULT_LR[self.optimizer],
             device=str(device),

@@ -8,7 +8,7 @@ import torch
 
 from .distributed import check_alone
 from .history import COLUMNS, Checkpoint, History, Measure, data_digest, describe, printed
-from .learner import Learner, Settings, check_data, find_device, isolated, seed_torch, takes_settings
+from .learner import DEFAULT_EPOCHS, Learner, Settings, check_data, find_device, isolated, seed_torch, takes_settings
 from .ledger import Ledger
 from .rules import check_keeps_some
 from .utils import check_flag, seed_for
@@ -49,7 +49,7 @@ def fit(data, model, rule, *, validation=None, checkpoint=None, progress=True, *
     settings = Settings(**settings)
     check_data(data, validation), check_flag("progress", progress)
     # Nobody knows yet how many epochs so many steps are.
-    check_keeps_some(rule, len(data), 0 if settings.steps else settings.epochs or 60, "samples")
+    check_keeps_some(rule, len(data), 0 if settings.steps else settings.epochs or DEFAULT_EPOCHS, "samples")
     rule = rule.for_labels(data.labels) if hasattr(rule, "for_labels") and not isinstance(rule, type) else rule
     keeper = None if checkpoint is None else Checkpoint(checkpoint, rule, settings.loss)
     ledger = Ledger(len(data), rule, rescore_every=settings.rescore_every, device=find_device(settings.device))

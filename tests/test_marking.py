@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from stepe_lite import checks, course, noise
 from stepe_lite.checks.shared import EXERCISES
 from stepe_lite.cli import main
-from stepe_lite.course import editions, marking
+from stepe_lite.course import editions, marking, runner, submissions
 
 # --- editions
 
@@ -375,7 +375,7 @@ def test_ctrl_c_ends_the_kernels(tmp_path):
 
 
 def needed(*cells, answer="f"):
-    return marking._needed(list(cells), None, answer)
+    return submissions.cells_needed(list(cells), None, answer)
 
 
 def test_an_answer_needs_what_binds_or_changes_its_names_and_nothing_else():
@@ -391,20 +391,20 @@ def test_an_answer_needs_what_binds_or_changes_its_names_and_nothing_else():
 
 
 def test_no_exercise_of_the_course_needs_a_training():
-    known = [marking._calls(marking._code(path)) for path in marking.runner.chosen_paths()]
-    for path in marking.runner.chosen_paths():
-        cells = marking._code(path)
-        answers = marking._answers(cells, known)
+    known = [submissions.checks_in(submissions.code_of(path)) for path in runner.chosen_paths()]
+    for path in runner.chosen_paths():
+        cells = submissions.code_of(path)
+        answers = submissions.answers_in(cells, known)
         assert {number.split(".")[0] for number in answers} == {path.name[1]}
         for at, expression in answers.values():
-            chosen = marking._needed(cells, at, expression)
+            chosen = submissions.cells_needed(cells, at, expression)
             assert at in chosen and not any(" fit(" in cells[cell] for cell in chosen)
             # An answer is judged at the end, too: a notebook that binds its name again would put in its own.
-            assert [cell for cell, source in enumerate(cells) if expression in marking._names(source).binds] == [at]
+            assert [cell for cell, source in enumerate(cells) if expression in submissions._names(source).binds] == [at]
 
 
 def test_the_marker_reads_the_checks_of_the_course_as_they_are_called():
-    for path in marking.runner.chosen_paths():
-        for check, (_, expression) in marking._calls(marking._code(path)).items():
+    for path in runner.chosen_paths():
+        for check, (_, expression) in submissions.checks_in(submissions.code_of(path)).items():
             ast.parse(expression)
             assert hasattr(checks, check)
