@@ -14,18 +14,18 @@ def share_won_back(answer):
     if near(share, right, 0.006):
         return "7.1 of 17.2 points: Step-E undoes about two fifths of the damage."
     told = {
-        7.1: "That is the gain in points. Divide it by the whole distance, oracle minus standard.",
+        7.1: "That is the gain in points. What share is it of all that there is to gain?",
         17.2: "That is the whole distance. Which part of it is won back?",
         100 * right: "That is a percentage. Leave it as a share.",
         1 - right: "That is the share that is still missing.",
-        50.4 / 60.5: "Take standard training as the zero: subtract its 43.3 above and below.",
-        7.1 / 43.3: "That is the gain relative to standard training. Divide by the distance to the oracle.",
-        7.1 / 60.5: "That is the gain relative to the oracle. Divide by the distance from standard to the oracle.",
-        1 / right: "The other way round: the gain, divided by the whole distance.",
+        50.4 / 60.5: "By this measure standard training, too, wins back 43.3 / 60.5. It should get 0.",
+        7.1 / 43.3: "That is the gain relative to standard training. By this measure the oracle does not get 1.",
+        7.1 / 60.5: "That is the gain relative to the oracle's accuracy. By this measure the oracle does not get 1.",
+        1 / right: "The other way round: a share is at most 1.",
         (85.3 - 83.9) / (85.9 - 83.9): "That is CIFAR-10N aggre. The question is about CIFAR-100N.",
     }
     recognise(share, told, 0.006)
-    raise Wrong(f"{share:g} is not it: the gain is 50.4 − 43.3, the whole distance 60.5 − 43.3.")
+    raise Wrong(f"{share:g} is not it. By the measure asked for, standard training gets 0 and the oracle 1.")
 
 
 @exercise("7.2")

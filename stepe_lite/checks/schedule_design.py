@@ -66,7 +66,7 @@ def replay(answer):
         if near(weights[1:], wanted[1:]):
             raise Wrong(f"At epoch 0, too, ask the rule, with losses[:0]: {rule} has an answer already.")
         first = ((weights - wanted).abs() > 1e-5).any(1).nonzero()[0].item()
-        raise Wrong(f"For {rule} the weights of epoch {first} are not rule(losses[:{first}], {first}).")
+        raise Wrong(f"For {rule} the weights of epoch {first} are not what the rule gives before that epoch.")
     return "Every epoch sees what training would have seen at that time, and nothing more."
 
 
