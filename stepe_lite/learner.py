@@ -203,11 +203,9 @@ class Learner:
         # Without gradients. On a CPU, the large arrays of many images at once would go back to the system each time.
         self.at_once = 64 if convolves and device.type == "cpu" else 1024
         self._check_network(len(data.classes))
-        self._new_optimizer = lambda: OPTIMIZERS[settings.optimizer](
+        self.optimizer = OPTIMIZERS[settings.optimizer](
             self.net.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
         )
-        self.optimizer, self._began_at = self._new_optimizer(), 0.0
-        self._fresh = copy.deepcopy(self.net.state_dict())
         self._average = None if settings.average is None else AveragedModel(self.net)
 
     def _check_network(self, classes):
@@ -240,12 +238,6 @@ class Learner:
                     "cannot train on a batch of one sample."
                 ) from error
 
-    def restart(self, done):
-        """Go back to the initial weights when the share `done` of the run is over; the learning rate starts again."""
-        self.net.load_state_dict(self._fresh)
-        self.optimizer, self._began_at = self._new_optimizer(), done
-        self._average = self._average and AveragedModel(self.net)
-
     def step(self, index, weights, done):
         """One optimiser step on the samples `index` (b,), weighted by `weights` (b,); returns their losses (b,)."""
         loss = self.losses(index)
@@ -260,7 +252,7 @@ class Learner:
 
     def descend(self, loss, weights, done):
         """One optimiser step down the sum of `weights` (b,) times `loss` (b,), when the share `done` is over."""
-        share = LR_SCHEDULES[self.settings.lr_schedule]((done - self._began_at) / (1 - self._began_at))
+        share = LR_SCHEDULES[self.settings.lr_schedule](done)
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr * share
         self.optimizer.zero_grad(set_to_none=True)
@@ -294,20 +286,12 @@ class Learner:
     def state_dict(self):
         """What a checkpoint needs."""
         average = self._average and self._average.state_dict()
-        net, optimizer = self.net.state_dict(), self.optimizer.state_dict()
-        return {
-            "net": net,
-            "optimizer": optimizer,
-            "began_at": self._began_at,
-            "fresh": self._fresh,
-            "average": average,
-        }
+        return {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(), "average": average}
 
     def load_state_dict(self, state):
         """Go on where `state_dict()` was taken."""
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self._began_at, self._fresh = state["began_at"], state["fresh"]
         if self._average is not None:
             self._average.load_state_dict(state["average"])
 

@@ -1,11 +1,9 @@
 """Losses: from logits (b, k) and labels int64 (b,) to one loss a sample, (b,). `fit(…, loss=…)` takes any of these.
 
 Cross-entropy grows without bound as a network comes to disbelieve a label, so a wrong label that resists gets the
-largest gradient. The robust losses here are bounded: they stop pulling at labels that the network finds impossible.
+largest gradient. A bounded loss stops pulling at labels that the network finds impossible.
 """
 
-import math
-import numbers
 from dataclasses import dataclass
 
 import torch
@@ -47,32 +45,6 @@ class GeneralizedCrossEntropy:
     def __call__(self, logits, labels):
         log_p = -F.cross_entropy(logits, labels, reduction="none")
         return (1 - (self.q * log_p).exp()) / self.q
-
-
-@dataclass(frozen=True)
-class NormalizedPlusReverse:
-    """alpha · normalised cross-entropy + beta · reverse cross-entropy (NCE + RCE).
-
-    Ma et al., "Normalized Loss Functions for Deep Learning with Noisy Labels", ICML 2020. Normalised: −log p of the
-    given label, as a share of the sum over all labels. Reverse: −log of the label under the prediction, where the log
-    of an impossible label is cut at `floor`; that is −floor · (1 − p). Both weights depend on the data; the default is
-    theirs for CIFAR-10.
-    """
-
-    alpha: float = 1.0
-    beta: float = 1.0
-    floor: float = -4.0
-
-    def __post_init__(self):
-        check_positive("alpha", self.alpha, zero_ok=True)
-        check_positive("beta", self.beta, zero_ok=True)
-        if not isinstance(self.floor, numbers.Real) or not -math.inf < self.floor < 0:
-            raise BadInput(f"floor is {self.floor!r}, but must be a finite number below 0.")
-
-    def __call__(self, logits, labels):
-        log_p = F.log_softmax(logits, dim=1)
-        given = log_p.gather(1, labels[:, None])[:, 0]
-        return self.alpha * given / log_p.sum(1) - self.beta * self.floor * (1 - given.exp())
 
 
 def check(loss):

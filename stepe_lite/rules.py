@@ -9,8 +9,8 @@ Every method in this package that selects samples is a *rule*, a pure function `
 
 Rules keep no state, so the same rule can be trained with, replayed on recorded losses and tested without training.
 How samples are ranked, ties and NaN included, is said in `ranking`. Optional attributes are read by `fit`:
-`for_labels(labels)` gives the rule that also knows the labels, `restart_epoch` asks for fresh weights at that epoch.
-A `schedule` or a `fraction` is taken for what the rule excludes, in [0, 1), and it is checked that some samples stay.
+`for_labels(labels)` gives the rule that also knows the labels; from a `schedule` or a `fraction` it learns how much
+the rule will exclude, so that one that would leave no sample is refused before any training.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ import torch
 
 from .ranking import exclude_highest, moving_average, soft_weights
 from .schedules import Schedule, constant
-from .utils import BadInput, as_tensor, check_flag, check_fraction, check_positive, check_whole, generator_for
+from .utils import BadInput, as_tensor, check_fraction, check_positive, check_whole, generator_for
 
 
 @dataclass(frozen=True)
@@ -149,23 +149,15 @@ class SelfPaced:
 class OneShotFilter:
     """One-shot filtering: train on everything for `warmup` epochs, drop the top fraction once, keep that choice.
 
-    The choice depends on the losses of epoch `warmup − 1` alone, so `warmup` is at least 1. With `restart`, `fit`
-    starts again from fresh weights when the filter is applied.
+    The choice depends on the losses of epoch `warmup − 1` alone, so `warmup` is at least 1.
     """
 
     fraction: float
     warmup: int
-    restart: bool = False
 
     def __post_init__(self):
         check_fraction("fraction", self.fraction)
         check_whole("warmup", self.warmup, least=1)
-        check_flag("restart", self.restart)
-
-    @property
-    def restart_epoch(self):
-        """The epoch at which `fit` takes fresh weights, or None."""
-        return self.warmup if self.restart else None
 
     def __call__(self, losses, epoch):
         losses = as_losses(losses)

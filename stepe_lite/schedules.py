@@ -12,8 +12,6 @@ the shapes and their parameters are ours.
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from .utils import check_choice, check_fraction, check_positive, check_whole
 
 # Progress t in [0, 1] along the ramp -> share of `final` in [0, 1]. `sharpness` bends two of the shapes.
@@ -52,10 +50,6 @@ class Schedule:
             return 0.0
         t = min(1.0, (epoch - self.warmup) / self.ramp) if self.ramp else 1.0
         return self.final * _SHAPES[self.shape](t, self.sharpness)
-
-    def values(self, epochs):
-        """Fractions at epochs 0 … epochs − 1: float64 array (epochs,)."""
-        return np.array([self(epoch) for epoch in range(check_whole("epochs", epochs))])
 
     def __repr__(self):
         if self.shape == "constant":

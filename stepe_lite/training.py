@@ -10,7 +10,7 @@ from .distributed import check_alone
 from .history import COLUMNS, Checkpoint, History, Measure, data_digest, describe, printed
 from .learner import DEFAULT_EPOCHS, Learner, Settings, check_data, find_device, isolated, seed_torch, takes_settings
 from .ledger import Ledger
-from .rules import check_keeps_some
+from .rules import check_keeps_some, check_rule
 from .utils import check_flag, seed_for
 
 __all__ = ["History", "Settings", "TrainingDiverged", "fit"]
@@ -47,10 +47,10 @@ def fit(data, model, rule, *, validation=None, checkpoint=None, progress=True, *
 
     check_alone("fit trains on", "in a loop of your own use Ledger(n, rule, group=…), see the README")
     settings = Settings(**settings)
-    check_data(data, validation), check_flag("progress", progress)
+    check_data(data, validation), check_flag("progress", progress), check_rule(rule)
     # Nobody knows yet how many epochs so many steps are.
     check_keeps_some(rule, len(data), 0 if settings.steps else settings.epochs or DEFAULT_EPOCHS, "samples")
-    rule = rule.for_labels(data.labels) if hasattr(rule, "for_labels") and not isinstance(rule, type) else rule
+    rule = rule.for_labels(data.labels) if hasattr(rule, "for_labels") else rule
     keeper = None if checkpoint is None else Checkpoint(checkpoint, rule, settings.loss)
     ledger = Ledger(len(data), rule, rescore_every=settings.rescore_every, device=find_device(settings.device))
     learner = Learner(data, model, settings)
@@ -72,8 +72,6 @@ def fit(data, model, rule, *, validation=None, checkpoint=None, progress=True, *
             epoch, started = len(log), time.perf_counter()
             # Each epoch has its own seed, so that a resumed run needs no saved generator.
             seed_torch(learner.device, seed_for("epoch", settings.seed, epoch))
-            if epoch == getattr(rule, "restart_epoch", None):
-                learner.restart(done / length)
             row = train_epoch(learner, ledger, done, length)
             if not math.isfinite(row["train_loss"]):
                 message = f"the training loss is {row['train_loss']} at epoch {epoch}: try a smaller learning rate."

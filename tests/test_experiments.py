@@ -97,6 +97,12 @@ def test_some_methods_are_more_than_a_rule():
     assert found["standard, averaged weights"]["average"] == 0.5
 
 
+def test_equal_steps_counts_the_first_epoch_whole_for_nobody_can_be_excluded_then():
+    steps = experiments.methods(make_data(0), schedules.constant(0.4), 0, ["standard, equal steps"], {
+        "epochs": 3, "batch_size": 60})["standard, equal steps"]["steps"]  # fmt: skip
+    assert steps == 4 + 2 + 2
+
+
 def test_options_of_the_command_line_are_different():
     options = [method.option for method in experiments.METHODS.values()]
     assert len(set(options)) == len(options)

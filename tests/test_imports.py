@@ -55,7 +55,7 @@ NAMES = {
     "training": "fit History",
     "models": "mlp small_cnn resnet18",
     "peers": "co_teaching confident_learning loss_mixture",
-    "losses": "GeneralizedCrossEntropy NormalizedPlusReverse",
+    "losses": "GeneralizedCrossEntropy",
     "course": "claim run",
     "cli": "main",
 }

@@ -255,11 +255,6 @@ def test_one_shot_filter_chooses_once_by_the_last_losses_of_the_warmup():
     assert choices == [set()] * 3 + [highest(losses[2].tolist(), 0.3)] * 9
 
 
-def test_one_shot_filter_restarts_when_its_filter_is_applied():
-    assert OneShotFilter(0.3, warmup=3).restart_epoch is None
-    assert OneShotFilter(0.3, warmup=3, restart=True).restart_epoch == 3
-
-
 def test_random_exclusion_excludes_as_many_as_step_e_at_every_epoch():
     for epoch in range(8):
         losses = recorded(epoch)

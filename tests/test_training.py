@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stepe_lite import Dataset, History, TrainingDiverged, fit, learner, losses, models, noise, schedules, training
+from stepe_lite import Dataset, History, TrainingDiverged, fit, losses, models, noise, schedules, training
 from stepe_lite.learner import Images, Learner
 from stepe_lite.rules import Everything, KeepOnly, LossTruncation, OneShotFilter, RandomExclusion, SelfPaced, StepE
 from stepe_lite.utils import seed_for
@@ -269,42 +269,6 @@ def test_momentum_ranks_by_the_past_too(data):
     assert not torch.equal(by_last.weights[2], by_average.weights[2])
 
 
-def test_one_shot_with_restart_begins_again_from_the_initial_weights(data):
-    rule = OneShotFilter(0.4, warmup=2, restart=True)
-    initial = {}
-
-    def note(net, inputs):
-        if net.training:
-            initial.setdefault(len(initial), net[1].weight.detach().clone())
-
-    net = models.mlp()
-    net.register_forward_pre_hook(note)
-    log = train(data, rule, model=net).log
-    restart = log.steps[:2].sum()
-    assert torch.equal(initial[0], initial[restart]) and not torch.equal(initial[0], initial[restart - 1])
-
-
-def test_one_shot_with_restart_is_a_shorter_training_on_what_is_kept(data):
-    """After the restart nothing of the first part is left: no weights, no momentum, no fallen learning rate."""
-    rule = OneShotFilter(0.4, warmup=2, restart=True)
-    history = train(data, rule, epochs=6)
-    net = models.build("mlp", data)
-    net.load_state_dict(initial_weights(data))
-    images, kept = Images(data.images, torch.device("cpu")), history.weights[2].nonzero().flatten()
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    for epoch in range(2, 6):
-        torch.manual_seed(seed_for("epoch", 0, epoch))
-        batches = kept[torch.randperm(len(kept))].tensor_split(-(-len(kept) // 64))
-        for step, index in enumerate(batches):
-            progress = (epoch - 2 + step / len(batches)) / 4
-            optimizer.param_groups[0]["lr"] = 0.05 * (1 + math.cos(math.pi * progress)) / 2
-            optimizer.zero_grad()
-            F.cross_entropy(net(images[index]), data.labels[index]).backward()
-            optimizer.step()
-    for mine, theirs in zip(net.parameters(), history.model.parameters()):
-        assert torch.allclose(mine, theirs, atol=1e-5)
-
-
 def initial_weights(data):
     with torch.random.fork_rng():
         torch.manual_seed(seed_for("model", 0))
@@ -418,8 +382,6 @@ RUNS = {
     "sgd": {},
     "adam": {"optimizer": "adam"},
     "steps": {"epochs": None, "steps": 16},
-    "restart": {"rule": OneShotFilter(0.4, warmup=2, restart=True)},
-    "restart, steps": {"rule": OneShotFilter(0.4, warmup=2, restart=True), "epochs": None, "steps": 16},
     "soft, momentum, per class": {"rule": StepE(schedules.constant(0.4), soft=0.5, momentum=0.5, per_class=True)},
     "small_cnn, augment": {"model": "small_cnn", "augment": True},
 }
@@ -899,11 +861,6 @@ def test_a_setting_that_is_none_is_refused(data, settings, message):
         train(data, **settings)
 
 
-def test_restart_is_a_flag():
-    with pytest.raises(ValueError, match="restart is 'no', but must be True or False"):
-        OneShotFilter(0.4, 2, restart="no")
-
-
 def test_bfloat16_on_a_cpu_is_asked_for_and_written_down(data):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is slow, where it is
@@ -962,13 +919,6 @@ def test_a_missing_history_is_named(tmp_path):
 def test_averaged_weights_need_no_last_batch_of_two_samples(data):
     n = len(data) - (len(data) - 1) % 16  # one sample is left over
     assert train(data.subset(n, seed=0), Everything(), model="small_cnn", epochs=1, batch_size=16, average=0.0).model
-
-
-def test_a_restart_forgets_the_averaged_weights(data, monkeypatch):
-    averaged = []
-    monkeypatch.setattr(learner.AveragedModel, "update_parameters", lambda self, net: averaged.append(self))
-    train(data, OneShotFilter(0.4, 3, restart=True), epochs=6, average=0.0)
-    assert len(averaged) == 6 and averaged[2] is not averaged[3] is averaged[5]
 
 
 @pytest.mark.parametrize(("ramp", "said"), [(9, "does not reach its final fraction"), (0, None)])

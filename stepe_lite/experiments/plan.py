@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..learner import check_data
+from ..learner import DEFAULT_EPOCHS, check_data
 from ..rules import (
     Everything,
     KeepOnly,
@@ -55,7 +55,9 @@ def _equal_steps(data, schedule, seed, settings):
     if settings.get("steps"):
         return {}  # then all make as many
     size = settings.get("batch_size") or min(128, len(data))
-    kept = [len(data) - round(schedule(epoch) * len(data)) for epoch in range(settings.get("epochs") or 60)]
+    # At epoch 0 there are no losses, so nobody is excluded, whatever the schedule says.
+    fractions = [schedule(epoch) if epoch else 0 for epoch in range(settings.get("epochs") or DEFAULT_EPOCHS)]
+    kept = [len(data) - round(fraction * len(data)) for fraction in fractions]
     return {"epochs": None, "steps": sum(math.ceil(n / size) for n in kept)}
 
 
