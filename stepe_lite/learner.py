@@ -30,7 +30,7 @@ LR_SCHEDULES = {"cosine": lambda done: (1 + math.cos(math.pi * done)) / 2, "cons
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to train, whatever the method. Raises ValueError for a setting that is none.
+    """How to train, whatever the method. Raises ValueError for a setting that is not allowed.
 
     epochs, steps : train for so many epochs (default 60), or for so many optimiser steps in however many epochs
     batch_size : largest batch, by default 128, or n where that is less; an epoch is cut into nearly equal batches

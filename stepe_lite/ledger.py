@@ -48,7 +48,7 @@ class Ledger:
     epoch : the running epoch, from 0
     weights : float32 (n,) in [0, 1], of the running epoch; 0 = not trained on
 
-    Raises ValueError for a bad argument, or when the weights that the rule gives are none.
+    Raises ValueError for a bad argument, or when the rule gives anything but n weights in [0, 1], one of them above 0.
     """
 
     def __init__(self, n, rule, *, rescore_every=1, device="cpu", group=None, seed=None):

@@ -26,7 +26,7 @@ def exclude_highest(scores, fraction):
     weights = torch.ones(n, device=scores.device)
     if m == 0:
         return weights
-    lowest = _ascending(scores.detach(), n - m)  # of the excluded
+    lowest = _kth_lowest(scores.detach(), n - m)  # the lowest loss that is excluded
     if math.isnan(lowest):  # so every excluded one is NaN, the highest there is
         higher, equal = torch.zeros_like(weights, dtype=torch.bool), scores.isnan()
     else:
@@ -38,7 +38,7 @@ def exclude_highest(scores, fraction):
     return weights
 
 
-def _ascending(scores, k):
+def _kth_lowest(scores, k):
     """The number that would stand at place `k` if `scores` (n,) were sorted upwards, NaN last."""
     if scores.device.type == "cpu":
         # A selection, linear in n whatever the order. torch.kthvalue takes time n² where the scores fall with the

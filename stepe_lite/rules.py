@@ -127,9 +127,9 @@ class LossTruncation:
 class SelfPaced:
     """Self-paced learning (Kumar, Packer & Koller, NIPS 2010): easy samples first, more with time. The opposite way.
 
-    They keep samples with loss < λ and let λ grow until everything is in. Here λ is the quantile of the last losses
-    that excludes schedule.final − schedule(epoch): the given schedule runs backwards, `final` is excluded from the
-    second epoch on (the first has no losses yet) until `warmup` is over, and nothing after the ramp.
+    They keep samples with loss < λ and let λ grow until everything is in. Here the schedule runs backwards: epoch e
+    excludes the fraction schedule.final − schedule(e) of highest loss. That is `final` from the second epoch on (at the
+    first there are no losses) until the warm-up is over, then less and less, and nothing after the ramp.
     """
 
     schedule: Schedule
@@ -245,7 +245,7 @@ def check_schedule(schedule):
 def check_keeps_some(rule, n, epochs, what):
     """Raise ValueError if `rule` would exclude all of `n` `what` in one of its `epochs`, as far as its fields tell.
 
-    Warn if its schedule is not over by then. A schedule does as well as a rule.
+    Warn if its warm-up and ramp are not over by then. A schedule does as well as a rule.
     """
     schedule = getattr(rule, "schedule", rule if isinstance(rule, Schedule) else None)
     values = {"fraction": getattr(rule, "fraction", 0), "final": getattr(schedule, "final", 0)}
@@ -254,9 +254,11 @@ def check_keeps_some(rule, n, epochs, what):
     for name, value in values.items():
         if round(check_fraction(name, value) * n) >= n:
             raise BadInput(f"{name} is {value}, which would exclude all {n} {what}; choose a smaller one.")
-    if isinstance(schedule, Schedule) and 0 < epochs <= schedule.warmup + schedule.ramp:
-        what = "excludes nobody" if epochs <= schedule.warmup else "does not reach its final fraction"
-        warnings.warn(f"{schedule} {what} in {epochs} epochs: choose a shorter warm-up or ramp.", stacklevel=3)
+    plan = schedule if isinstance(schedule, Schedule) else rule
+    warmup, ramp = (getattr(plan, name, 0) for name in ("warmup", "ramp"))
+    if 0 < epochs <= warmup + ramp:
+        what = "is in its warm-up for all of" if epochs <= warmup else "does not reach its final fraction in"
+        warnings.warn(f"{plan} {what} {epochs} epochs: choose a shorter warm-up or ramp.", stacklevel=3)
 
 
 def _digest(tensor):

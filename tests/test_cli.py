@@ -161,8 +161,8 @@ def test_train_says_that_the_true_noise_rate_is_a_privilege():
 @pytest.mark.parametrize(
     ("arguments", "warned"),
     [
-        (["--warmup", "2"], "excludes nobody in 2 epochs"),
-        (["--warmup", "2", "--rule", "all"], "excludes nobody in 2 epochs"),
+        (["--warmup", "2"], "is in its warm-up for all of 2 epochs"),
+        (["--warmup", "2", "--rule", "all"], "is in its warm-up for all of 2 epochs"),
         (["--warmup", "1", "--ramp", "3"], "does not reach its final fraction in 2 epochs"),
         (["--warmup", "1", "--ramp", "0"], None),
         (["--warmup", "1", "--schedule", "constant"], None),

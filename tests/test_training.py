@@ -21,6 +21,7 @@ from torch import nn
 
 from stepe_lite import Dataset, History, TrainingDiverged, fit, losses, models, noise, schedules, training
 from stepe_lite.learner import Images, Learner
+from stepe_lite.peers import EstimatedStepE
 from stepe_lite.rules import Everything, KeepOnly, LossTruncation, OneShotFilter, RandomExclusion, SelfPaced, StepE
 from stepe_lite.utils import seed_for
 
@@ -921,9 +922,21 @@ def test_averaged_weights_need_no_last_batch_of_two_samples(data):
     assert train(data.subset(n, seed=0), Everything(), model="small_cnn", epochs=1, batch_size=16, average=0.0).model
 
 
-@pytest.mark.parametrize(("ramp", "said"), [(9, "does not reach its final fraction"), (0, None)])
-def test_a_schedule_longer_than_the_training_is_told(data, ramp, said):
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (StepE(schedules.linear(1, 9, 0.4)), "does not reach its final fraction"),
+        (StepE(schedules.linear(1, 0, 0.4)), None),
+        (StepE(schedules.linear(3, 9, 0.4)), "is in its warm-up for all of"),
+        (LossTruncation(0.4, warmup=3), "is in its warm-up for all of"),
+        (OneShotFilter(0.4, warmup=3), "is in its warm-up for all of"),
+        (OneShotFilter(0.4, warmup=2), None),
+        (EstimatedStepE(1, 9), "does not reach its final fraction"),
+    ],
+    ids=repr,
+)
+def test_a_schedule_longer_than_the_training_is_told(data, rule, said):
     with warnings.catch_warnings(record=True) as caught:
-        train(data, StepE(schedules.linear(1, ramp, 0.4)), epochs=3)
+        train(data, rule, epochs=3)
     told = [str(each.message) for each in caught if "epochs: choose" in str(each.message)]
     assert (said in told[0]) if said else not told
