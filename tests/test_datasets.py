@@ -312,8 +312,13 @@ def test_from_folder_explains_what_is_wrong(tmp_path):
     with pytest.raises(ValueError, match="size is 0, but must be a whole number, at least 1"):
         Dataset.from_folder(train, size=0)
     Image.new("RGB", (30, 20)).save(train / "warm" / "larger.png")
-    with pytest.raises(ValueError, match=r"images come in 2 sizes \(30×20, 8×8\): pass size=32, say"):
+    with pytest.raises(ValueError, match=r"images come in several sizes \(8×8, 30×20\): pass size=32, say"):
         Dataset.from_folder(train)
+    with pytest.raises(FileNotFoundError, match=r"test is .*nowhere.*must be a folder with one sub-folder of images"):
+        Dataset.from_folder(train, size=8, test=tmp_path / "nowhere")
+    test = save_images(tmp_path / "larger", (9, 9), warm=[RED])
+    with pytest.raises(ValueError, match=r"test_images are \(3, 9, 9\) each, but must be \(3, 8, 8\)"):  # not bent
+        Dataset.from_folder(save_images(tmp_path / "even", warm=[RED], cold=[BLUE]), test=test)
     (train / "warm" / "broken.png").write_text("no image")
     with pytest.raises(ValueError, match=r"path has 1 file\(s\) that cannot be read: 'warm/broken.png' \(no image in"):
         Dataset.from_folder(train, size=8)

@@ -1,8 +1,10 @@
 """Images as they lie on real desks: converted correctly or refused by name, no file lost, labels as text."""
 
 import io
+import itertools
 import json
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -288,6 +290,31 @@ def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path, capsys):
         saved(tmp_path / name / "a.png", smooth())
     assert Dataset.from_folder(tmp_path, progress=False).classes == ("1", "9", "10", "100", "x")
     assert "0 = '1' (1), 1 = '9' (1)" in capsys.readouterr().out
+
+
+def test_what_is_wrong_with_size_or_test_is_said_before_images_are_read(tmp_path, monkeypatch):
+    good(tmp_path / "images")
+    table = tmp_path / "images" / "labels.csv"
+    table.write_text("file,label\ncat/0.png,cat\ndog/0.png,dog\n")
+    read, count = images.read, itertools.count()
+    monkeypatch.setattr(images, "read", lambda *args: (next(count), read(*args))[1])
+    for size in (0, 32.0, "32", True, (32,), (32, 0), [32, 32]):
+        with pytest.raises(ValueError, match=rf"size is {re.escape(repr(size))}, but must be a whole number, at least"):
+            Dataset.from_folder(tmp_path / "images", size=size)
+        with pytest.raises(ValueError, match=rf"size is {re.escape(repr(size))}, but must be a whole number, at least"):
+            Dataset.from_csv(table, size=size)
+    with pytest.raises(ValueError, match="the images do not fit in memory: 6 × 3 × 1000000 × 1000000 bytes"):
+        Dataset.from_folder(tmp_path / "images", size=10**6)
+    with pytest.raises(FileNotFoundError, match="test is .*nowhere.*, but must be a folder"):
+        Dataset.from_folder(tmp_path / "images", test=tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="test is .*none.csv', but must be a CSV file"):
+        Dataset.from_csv(table, test=tmp_path / "none.csv")
+    assert next(count) == 0
+    for number in range(40):  # the first file of another size ends it
+        saved(tmp_path / "images" / "dog" / f"{number}.png", smooth(number, (9, 9 + number)))
+    with pytest.raises(ValueError, match="size is None, but the images come in several sizes"):
+        Dataset.from_folder(tmp_path / "images", progress=False)
+    assert next(count) < 40
 
 
 def test_images_that_do_not_fit_in_memory_are_refused_with_the_arithmetic(tmp_path, monkeypatch):

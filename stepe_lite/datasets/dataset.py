@@ -10,7 +10,7 @@ import torch
 
 from ..noise import NoiseModel, transition_matrix
 from ..utils import BadInput, check_fraction, check_whole, generator_for
-from . import folders
+from . import folders, sheets
 from .labels import class_names, encoder
 
 
@@ -201,10 +201,12 @@ class Dataset:
         Raises FileNotFoundError if there is no such folder; ValueError, with all their names, if pictures cannot be
         read, if they differ in size and `size` is None, or if they do not fit in memory.
         """
+        if test is not None:
+            folders.listing(test, "test")  # is it there? Reading `path` may take minutes
         read = folders.read(path, what="path", size=size, allow_empty=allow_empty, **reading)
         tested = None
         if test is not None:
-            tested = folders.read(test, what="test", size=tuple(read.images.shape[-2:]), allow_empty=True, **reading)
+            tested = folders.read(test, what="test", size=size, allow_empty=True, **reading)
         return cls._from_files(read, tested, path)
 
     @classmethod
@@ -218,10 +220,11 @@ class Dataset:
         The rest as for `from_folder`. Encoding and separator are found out. A file that is missing is named with its
         line; `skip_unreadable=True` goes on without it.
         """
+        if test is not None:
+            sheets.read(test, (image, label), "test")  # is it there? Reading the images may take minutes
         read = folders.read_table(path, image, label, root, what="path", size=size, **reading)
         tested = None
         if test is not None:
-            size = tuple(read.images.shape[-2:])
             tested = folders.read_table(test, image, label, root, what="test", size=size, **reading)
         return cls._from_files(read, tested, path)
 

@@ -16,14 +16,14 @@ from . import images, labels, sheets
 MANIFEST = "manifest.csv"
 
 
-def listing(path):
+def listing(path, what="path"):
     """Every file below the folder `path`, in order: dict "class/…/name" -> why it is no image, or "" if it may be one.
 
     Links to folders are followed, each folder once. Raises FileNotFoundError if there is no such folder.
     """
     root = expand("path", path)
     if not root.is_dir():
-        raise FileNotFoundError(f"path is {str(path)!r}, but must be a folder with one sub-folder of images a class.")
+        raise FileNotFoundError(f"{what} is {str(path)!r}, but must be a folder with one sub-folder of images a class.")
     found, links, roots = {}, [], [Path(os.path.realpath(root))]
 
     def visit(folder, prefix):
@@ -77,7 +77,7 @@ def read(path, *, what, allow_empty=False, **how):
     Prints the classes, and what is left out with the reason.
     """
     check_flag("allow_empty", allow_empty)
-    root, found = expand("path", path), listing(path)
+    root, found = expand(what, path), listing(path, what)
     candidates = {file: root / file for file, why in found.items() if not why}
     if not candidates and any(images.is_picture(file) for file in found):
         raise BadInput(f"{what} is {str(path)!r}, but must hold a sub-folder of images for each class, not the images.")

@@ -96,18 +96,19 @@ def read_all(paths, *, what, lines=None, size=None, background="white", skip_unr
 
     what : the argument that they come from, for the sentences
     lines : where a table names the files, name -> its line; then all of them must be pictures
-    size : None = they all have one size, a number for a square, or (height, width)
+    size : scale to size × size pixels; None = they all have one size
     skip_unreadable : go on without pictures that cannot be read, and print their names
 
-    Raises ValueError if sizes differ, if pictures cannot be read (all of them in one sentence), or, before they are
-    read, if the tensor does not fit in memory. Files that are no pictures, by name and content, are printed.
+    Raises ValueError at the first image of another size, if pictures cannot be read (all of them in one sentence), or,
+    before they are read, if the tensor does not fit in memory. Files that are no pictures, by name and content, are
+    printed.
     """
     check_choice("background", background, BACKGROUNDS)
     check_flag("skip_unreadable", skip_unreadable), check_flag("progress", progress)
-    if size is not None and not isinstance(size, tuple):
-        size = (check_whole("size", size, least=1),) * 2
-    wanted = None if size is None else size[::-1]
-    images, sizes, kept, refused = None, set(), [], {}
+    wanted = None if size is None else (check_whole("size", size, least=1),) * 2
+    if wanted:
+        check_memory(len(paths), wanted)
+    images, kept, refused, other = None, [], {}, None
 
     def load(name):
         try:
@@ -122,20 +123,20 @@ def read_all(paths, *, what, lines=None, size=None, background="white", skip_unr
         if images is None:
             check_memory(len(paths), pixels.shape[:2])
             images = torch.empty(len(paths), 3, *pixels.shape[:2], dtype=torch.uint8)
-        sizes.add(pixels.shape[:2])
-        if len(sizes) == 1:
-            images.numpy()[len(kept)] = pixels.transpose(2, 0, 1)
+        if pixels.shape[:2] != images.shape[2:]:
+            other = pixels.shape[:2]
+            break  # an error raised here would keep the threads reading
+        images.numpy()[len(kept)] = pixels.transpose(2, 0, 1)
         kept.append(name)
+    if other:
+        few = ", ".join(f"{w}×{h}" for h, w in (images.shape[2:], other))
+        raise BadInput(f"size is None, but the images come in several sizes ({few}): pass size=32, say.")
     unreadable = {name: why for name, why in refused.items() if lines or is_picture(name)}
     if unreadable and not skip_unreadable:
         raise BadInput(
             f"{what} has {len(unreadable)} file(s) that cannot be read: {listed(unreadable)}. Mend or delete them, or "
             "pass skip_unreadable=True to go on without them."
         )
-    if len(sizes) > 1:
-        shown = sorted(f"{w}×{h}" for h, w in sizes)
-        few = ", ".join(shown[:3])
-        raise BadInput(f"size is None, but the images come in {len(shown)} sizes ({few}): pass size=32, say.")
     tell("left out, cannot be read", unreadable)
     tell("left out, no image", {name: why for name, why in refused.items() if name not in unreadable})
     return torch.empty(0, 3, 1, 1, dtype=torch.uint8) if images is None else images[: len(kept)], kept

@@ -18,13 +18,15 @@ class Sheet(NamedTuple):
     lines: list[int]
 
 
-def read(path, needed):
+def read(path, needed, what="path"):
     """The Sheet at `path`, which must have the columns `needed` (upper and lower case are one).
 
     UTF-8 with or without a mark, UTF-16 and the Windows code page 1252 are told apart; commas, semicolons, tabs and
     bars may lie between the columns. Raises FileNotFoundError, or ValueError where it cannot be read, with the line.
     """
-    path = expand("path", path)
+    path = expand(what, path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{what} is {str(path)!r}, but must be a CSV file.")
     for name in needed:
         if not isinstance(name, str):
             raise BadInput(f"a column is {name!r}, but must be text.")
