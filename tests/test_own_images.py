@@ -305,9 +305,9 @@ def test_what_is_wrong_with_size_or_test_is_said_before_images_are_read(tmp_path
             Dataset.from_csv(table, size=size)
     with pytest.raises(ValueError, match="the images do not fit in memory: 6 × 3 × 1000000 × 1000000 bytes"):
         Dataset.from_folder(tmp_path / "images", size=10**6)
-    with pytest.raises(FileNotFoundError, match="test is .*nowhere.*, but must be a folder"):
+    with pytest.raises(FileNotFoundError, match=r"test is .*nowhere.*, but must be a folder"):
         Dataset.from_folder(tmp_path / "images", test=tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="test is .*none.csv', but must be a CSV file"):
+    with pytest.raises(FileNotFoundError, match=r"test is .*none.csv', but must be a CSV file"):
         Dataset.from_csv(table, test=tmp_path / "none.csv")
     assert next(count) == 0
     for number in range(40):  # the first file of another size ends it
