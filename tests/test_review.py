@@ -272,6 +272,18 @@ def test_classes_that_a_spreadsheet_takes_for_numbers_are_known_where_only_one_i
         Review.from_csv(tmp_path / "review.csv", ("001", "01", "2", "1000"))
 
 
+def test_a_review_that_a_converter_took_for_windows_text_is_understood(tmp_path):
+    """LibreOffice without a screen takes UTF-8 for code page 1252, the mark included, and writes that as UTF-8."""
+    review = Review(table().replace({"ant": "Käfer", "bee": "Š, Á"}), ("Käfer", "Š, Á", "cat"))
+    review.relabel(7, "Š, Á"), review.keep(9)
+    review.to_csv(tmp_path / "review.csv")
+    raw = (tmp_path / "review.csv").read_bytes()
+    letters = [bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw]
+    (tmp_path / "review.csv").write_text("".join(letters), "utf-8-sig", newline="")
+    again = Review.from_csv(tmp_path / "review.csv", review.classes)
+    assert again.decisions == review.decisions and again.table.given.tolist() == review.table.given.tolist()
+
+
 @pytest.mark.skipif(shutil.which("soffice") is None, reason="no LibreOffice (Debian: libreoffice-calc-nogui)")
 def test_a_review_survives_libreoffice_calc(tmp_path):
     classes = ("001", "Käfer", "ça, va; bien")

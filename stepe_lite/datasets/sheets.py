@@ -133,10 +133,21 @@ def _decoded(path):
         encodings = ["utf-8-sig", "cp1252"]
     for encoding in encodings:
         try:
-            return raw.decode(encoding)
+            return _undone(raw.decode(encoding))
         except UnicodeDecodeError as error:
             line = raw[: error.start].count(b"\n") + 1
     raise BadInput(f"path is {str(path)!r}, whose line {line} is text in no known encoding: save it as UTF-8.")
+
+
+def _undone(text):
+    """`text`, read anew where a program took UTF-8 with its mark for code page 1252 (five bytes of which are free)."""
+    if not text.startswith("ï»¿"):
+        return text
+    try:
+        raw = b"".join(c.encode("latin-1" if c in "\x81\x8d\x8f\x90\x9d" else "cp1252") for c in text)
+        return raw.decode("utf-8-sig")
+    except UnicodeError:
+        return text
 
 
 def _column(cell, needed):
