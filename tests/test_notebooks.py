@@ -1,14 +1,17 @@
 """The notebooks: their form, their exercises, and every claim in them, run by papermill."""
 
 import ast
+import itertools
 import re
 import statistics
 from itertools import pairwise
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from sklearn.mixture import GaussianMixture
 
 from stepe_lite import StepE, analysis, checks, course, noise, ranking, schedules
@@ -452,6 +455,27 @@ def test_every_claim_holds_with_other_seeds_and_every_exercise_solved(path, tmp_
     chosen = {name: value for name, value in other.items() if name in known}
     report = course.run([str(tmp_path / "solved" / path.name)], chosen, tmp_path / "out", progress=False)
     assert failures(report) == []
+
+
+def test_notebook_8_takes_a_small_folder_of_ones_own_to_a_cleaned_copy(tmp_path):
+    """What only the example has is skipped in a sentence: no guess is asked for that nothing is compared with."""
+    rng = np.random.default_rng(0)
+    for name, number in itertools.product(("ant", "bee", "cat"), range(8)):
+        path = tmp_path / "mine" / name / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (10, 9 + number, 3)).astype(np.uint8)).save(path)
+    chosen = {"folder": str(tmp_path / "mine"), "out": str(tmp_path / "out"), "size": 8, "rows": 4}
+    chosen |= {"epochs": 2, "warmup": 1}  # too short for the suggestions to be worth anything
+    path = next(path for path in PATHS if path.name.startswith("08"))
+    report = course.run([str(path)], chosen, tmp_path / "first", progress=False)
+    assert failures(report) == []
+    said = (tmp_path / "first" / path.name).read_text("utf-8")
+    assert "Prediction(children" not in said and "4 rows wait for your decision in review.csv" in said
+    assert "Nobody knows which labels of your folder are wrong" in said
+    review = pd.read_csv(tmp_path / "out" / "review.csv", keep_default_na=False)
+    review.assign(decision=["drop", *["keep"] * 3]).to_csv(tmp_path / "out" / "review.csv", sep=";", index=False)
+    assert failures(course.run([str(path)], chosen, tmp_path / "second", progress=False)) == []
+    assert len(list((tmp_path / "out" / "cleaned").rglob("*.png"))) == 23
 
 
 @every_notebook
