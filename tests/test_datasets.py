@@ -243,6 +243,7 @@ def test_from_arrays_takes_a_test_set_and_names():
         ({"labels": [0j, 1, 0, 1]}, "labels is complex128, but must be whole numbers or text"),
         ({"labels": np.ma.masked_array([0, 1, 0, 1], [0, 0, 1, 0])}, "labels is masked at 2, but every sample needs"),
         ({"labels": ["cat", 1, "cat", "dog"]}, "labels mixes text, numbers or objects"),
+        ({"labels": [["cat"], ["dog"]]}, r"labels has shape \(2, 1\), but must be \(n,\): one label an image"),
         ({"labels": ["cat", None, "cat", "dog"]}, "labels has no label at position 1, but every sample needs one"),
         ({"labels": pd.Categorical(["cat", None, "cat", "dog"])}, "labels has no label at position 1"),
         ({"labels": ["cat", "dgo", "cat", "dog"], "classes": ("cat", "dog")}, "labels has 'dgo', but must have only"),

@@ -257,7 +257,7 @@ def _check_images(name, images):
         raise BadInput(
             f"{name} has shape {tuple(images.shape)}: it must be (n, channels, height, width), so permute it."
         )
-    if c == h == w > 1:
+    if c == h == w > 1 and len(images):
         warnings.warn(
             f"{name} has shape {tuple(images.shape)}, taken as channels first. Permute it if that is wrong.",
             stacklevel=5,

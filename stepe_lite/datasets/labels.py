@@ -29,10 +29,10 @@ def encoder(labels, classes=None):
     themselves, lowest first. With `classes` (k names), text must be among them, and numbers go from 0 to k − 1, or from
     1 to k. Where an index is not simply the number that was given, a line is printed that says what is what.
     """
-    values = _plain("labels", labels)
-    if values.ndim != 1 or len(values) == 0:
+    values = _flat("labels", labels)
+    if len(values) == 0:
         return ("0", "1") if classes is None else class_names(classes), lambda name, these: torch.as_tensor(
-            _plain(name, these), dtype=torch.int64
+            _flat(name, these), dtype=torch.int64
         )
     if values.dtype.kind != "i":
         if classes is None:
@@ -55,9 +55,7 @@ def encoder(labels, classes=None):
             print(f"labels are counted from 1, so the classes are: {told(classes)}")
 
     def encode(name, these):
-        these = _plain(name, these)
-        if these.ndim != 1:
-            raise BadInput(f"{name} has shape {these.shape}, but must be (n,): one label an image.")
+        these = _flat(name, these)
         if len(these) and these.dtype.kind != values.dtype.kind:
             raise BadInput(f"{name} must hold what labels holds, either numbers or text, but one of them has both.")
         strange = [value for value in pd.unique(these).tolist() if value not in known]
@@ -85,6 +83,13 @@ def class_names(classes):
 def _categorical(labels):
     labels = getattr(labels, "array", labels)  # of a Series
     return labels if isinstance(labels, pd.Categorical) else None
+
+
+def _flat(name, labels):
+    values = _plain(name, labels)
+    if values.ndim != 1:
+        raise BadInput(f"{name} has shape {values.shape}, but must be (n,): one label an image.")
+    return values
 
 
 def _plain(name, labels):

@@ -34,10 +34,11 @@ def read(path, needed, what="path"):
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise BadInput(f"path is {str(path)!r}, whose line {line} has zero bytes: the file is damaged.")
-    first, _, rest = text.partition("\n")
+    first = next(io.StringIO(text, newline=""), "")  # a line ends in \n, \r\n or \r
     skipped = first.strip().lower().startswith("sep=")  # a line that is meant for a spreadsheet
-    text = rest if skipped else text
-    headers = {separator: next(csv.reader([text.split("\n", 1)[0]], delimiter=separator), []) for separator in ",;\t|"}
+    text = text[len(first) :] if skipped else text
+    header = next(io.StringIO(text, newline=""), "")
+    headers = {separator: next(csv.reader([header], delimiter=separator), []) for separator in ",;\t|"}
     headers = {separator: [_column(cell, needed) for cell in header] for separator, header in headers.items()}
     missing = {separator: [name for name in needed if name not in header] for separator, header in headers.items()}
     separator = min(headers, key=lambda s: (len(missing[s]), -len(headers[s])))
