@@ -14,7 +14,7 @@ import torch
 
 from . import analysis
 from .learner import Images
-from .utils import BadInput, check_folder, expand, written_beside
+from .utils import BadInput, check_file, check_folder, expand, written_beside
 
 COLUMNS = (
     "train_loss", "test_accuracy", "validation_accuracy", "excluded_fraction", "precision", "recall",
@@ -104,8 +104,8 @@ class Measure:
 def describe(data, model, learner, rule):
     """The config of a History: everything that determines the run, as plain values."""
     return {
-        "data": data.name, "n": len(data), "data_digest": data_digest(data), "rule": rule,
-        "model": model if isinstance(model, str) else type(learner.net).__name__,
+        "data": data.name, "n": len(data), "shape": list(data.images.shape[1:]), "data_digest": data_digest(data),
+        "rule": rule, "model": str(model) if isinstance(model, str) else type(learner.net).__name__,
         "network_digest": network_digest(learner.net), **learner.settings.as_config(), "torch": str(torch.__version__),
     }  # fmt: skip
 
@@ -135,11 +135,16 @@ def printed(thing):
 def identity(name, thing):
     """Text that is the same for equal values alone: of dataclasses, tensors and plain values, all that is in them.
 
-    Raises ValueError for anything else, a function say: two of them can print alike and be different.
+    Raises ValueError for anything else, a function say, or a class made within one, which may hold what the function
+    was given: two of them can print alike and be different.
     """
-    if is_dataclass(thing) and not isinstance(thing, type):
-        parts = [f"{field.name}={identity(name, getattr(thing, field.name))}" for field in fields(thing)]
-        return f"{type(thing).__module__}.{type(thing).__qualname__}({', '.join(parts)})"
+    kind = type(thing)
+    if is_dataclass(thing) and kind is not type and "<locals>" not in kind.__qualname__:
+        held = {field.name: getattr(thing, field.name) for field in fields(thing)} | getattr(thing, "__dict__", {})
+        parts = [f"{part}={identity(name, value)}" for part, value in held.items()]
+        return f"{kind.__module__}.{kind.__qualname__}({', '.join(parts)})"
+    if isinstance(thing, np.generic):
+        thing = thing.item()
     if isinstance(thing, torch.Tensor | np.ndarray):
         array = np.ascontiguousarray(thing.detach().cpu().numpy() if isinstance(thing, torch.Tensor) else thing)
         if array.dtype != object:
@@ -168,16 +173,14 @@ class Checkpoint:
     """The file from which a run goes on, with all that tells this run from others: `config`, the rule, the loss."""
 
     def __init__(self, path, rule, loss):
-        self.path = expand("checkpoint", path)
+        self.path = check_file("checkpoint", path)
         self.config = {"rule identity": identity("rule", rule), "loss identity": identity("loss", loss)}
-        if self.path.is_dir():
-            raise BadInput(f"checkpoint is {str(self.path)!r}, which is a folder, but must be a file.")
         check_folder("the folder of checkpoint", self.path.parent)
 
     def write(self, state):
         """Put `state`, a dict of what torch.save takes, into the file, which is whole at any time."""
         buffer = io.BytesIO()  # torch.save to a full disk raises a RuntimeError of its own; write_bytes an OSError
-        torch.save(state | {"config": self.config}, buffer)
+        torch.save(state | {"config": self.config, "signature": self.signature}, buffer)
         with written_beside(self.path) as partial, open(partial, "wb") as file:
             # torch reads an archive without verifying its checksums, so there is one of our own.
             file.write(hashlib.sha256(buffer.getbuffer()).digest())
@@ -190,6 +193,7 @@ class Checkpoint:
         one of another run.
         """
         self.config |= config
+        self.signature = learner.signature()
         starts = _STARTS.setdefault(learner.net, set())
         starts.add(config["network_digest"])
         if not self.path.exists():
@@ -200,15 +204,20 @@ class Checkpoint:
             if hashlib.sha256(content[32:]).digest() != content[:32]:
                 raise BadInput("its checksum is wrong")
             state = torch.load(io.BytesIO(content[32:]), map_location=learner.device, weights_only=True)
-            theirs = dict(state["config"])
+            theirs, signature = dict(state["config"]), state["signature"].cpu()
         except Exception as error:  # a damaged file raises half a dozen unrelated types
             raise StaleCheckpoint(damaged) from error
-        if theirs.get("network_digest") in starts:
-            self.config["network_digest"] = theirs["network_digest"]
+        if theirs.get("network_digest") in starts - {config["network_digest"]}:
+            self.config["network_digest"], self.signature = theirs["network_digest"], signature
         keys = [key for key in {**self.config, **theirs} if self.config.get(key) != theirs.get(key)]
         if keys:
             different = "; ".join(f"{key} {theirs.get(key)!r}, not {self.config.get(key)!r}" for key in keys)
             raise StaleCheckpoint(f"checkpoint {str(self.path)!r} is of another configuration: {different}.")
+        # Not to the bit, for another machine may go on.
+        if not torch.allclose(signature, self.signature, rtol=1e-3, atol=1e-3, equal_nan=True):
+            raise StaleCheckpoint(
+                f"checkpoint {str(self.path)!r} is of another configuration: its model acts otherwise."
+            )
         try:
             learner.load_state_dict(state["learner"])
             ledger.load_state_dict(state["ledger"])

@@ -67,10 +67,9 @@ class Settings:
     loss: Callable = field(default=losses.cross_entropy)
 
     def __post_init__(self):
-        check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        check_choice("lr_schedule", self.lr_schedule, LR_SCHEDULES)
-        check_choice("precision", self.precision, ("auto", "float32", "bfloat16"))
-        check_choice("augment", self.augment, AUGMENTATIONS)
+        allowed = {"optimizer": OPTIMIZERS, "lr_schedule": LR_SCHEDULES, "augment": AUGMENTATIONS}
+        for name, choices in (allowed | {"precision": ("auto", "float32", "bfloat16")}).items():
+            object.__setattr__(self, name, check_choice(name, getattr(self, name), choices))
         if self.epochs is not None and self.steps is not None:
             raise BadInput(f"epochs is {self.epochs} and steps is {self.steps}, but only one of them can be given.")
         checks = dict.fromkeys(("epochs", "steps", "batch_size", "rescore_every"), partial(check_whole, least=1))
@@ -237,6 +236,21 @@ class Learner:
                     f"batch_size is {self.settings.batch_size}, but must be at least 3 for this network: its BatchNorm "
                     "cannot train on a batch of one sample."
                 ) from error
+
+    def signature(self):
+        """What the network, not yet trained, gives for two images and fixed random numbers: float32 on the CPU.
+
+        Networks that print alike and have the same weights, but another activation say, are told apart by it.
+        """
+        before = copy.deepcopy(self.net.state_dict())  # BatchNorm counts what it sees
+        two, logits = torch.arange(min(2, len(self.images)), device=self.device), []
+        with isolated(self.device), torch.no_grad():
+            for training in (False, True):
+                seed_torch(self.device, 0)
+                self.net.train(training)
+                logits.append(self._forward(self.images[two]))
+        self.net.load_state_dict(before)
+        return torch.stack(logits).float().cpu()
 
     def step(self, index, weights, done):
         """One optimiser step on the samples `index` (b,), weighted by `weights` (b,); returns their losses (b,)."""

@@ -24,7 +24,7 @@ from torch.utils.data import DistributedSampler, Sampler
 
 from .distributed import Ranks
 from .rules import check_rule
-from .utils import BadInput, as_tensor, check_whole, find_device, seed_for
+from .utils import BadInput, as_tensor, check_flag, check_whole, find_device, seed_for
 
 LARGE = 2**24  # numbers, 64 MiB of them, that are kept in a file
 
@@ -139,6 +139,7 @@ class Ledger:
         Raises ValueError if samples that the epoch should have trained on have never been recorded: they would rank
         highest. With several ranks, if they were not recorded in this very epoch. The `last` one may be cut short.
         """
+        check_flag("last", last)
         index = (self.weights == 0).nonzero().flatten()
         due = score is not None and len(index) > 0 and (self.epoch + 1) % self.rescore_every == 0
         if due:

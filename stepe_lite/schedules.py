@@ -38,11 +38,15 @@ class Schedule:
     sharpness: float = 1.0
 
     def __post_init__(self):
-        check_choice("shape", self.shape, _SHAPES)
-        check_whole("warmup", self.warmup)
-        check_whole("ramp", self.ramp)
-        check_fraction("fraction" if self.shape == "constant" else "final", self.final)
-        check_positive("sharpness", self.sharpness)
+        checked = {
+            "shape": check_choice("shape", self.shape, _SHAPES),
+            "warmup": check_whole("warmup", self.warmup),
+            "ramp": check_whole("ramp", self.ramp),
+            "final": check_fraction("fraction" if self.shape == "constant" else "final", self.final),
+            "sharpness": check_positive("sharpness", self.sharpness),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # NumPy's numbers become Python's
 
     def __call__(self, epoch):
         """Excluded fraction at `epoch`: 0-based, and it may lie between two epochs (for drawing)."""

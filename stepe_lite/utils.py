@@ -33,11 +33,12 @@ class BadInput(ValueError):
 
 
 def check_choice(name, value, allowed):
-    """`value`, which must be one of `allowed`; the sentence offers the closest match."""
+    """The one of `allowed` that `value` is, a NumPy text say; the sentence offers the closest match."""
     allowed = list(allowed)
     plain = isinstance(value, str | numbers.Number) and not isinstance(value, bool)  # 1 is not True
-    if any(value is a or (plain and not isinstance(a, bool) and value == a) for a in allowed):
-        return value
+    for a in allowed:
+        if value is a or (plain and not isinstance(a, bool) and value == a):
+            return a
     typed, known = str(value).lower(), {str(a).lower(): a for a in allowed}
     close = [a for a in known if typed and a.startswith(typed)] or difflib.get_close_matches(
         typed, known, n=1, cutoff=0.4
@@ -93,15 +94,24 @@ def find_device(name):
 def as_tensor(name, value, dtype=None):
     """`value`, numbers in a tensor, an array or lists, as a tensor.
 
-    A Series whose index is not 0, 1, 2, … is refused: by place, or by index? Both are right for somebody.
+    A Series whose index is not 0, 1, 2, … is refused: by place, or by index? Both are right for somebody. So is what
+    would lose a part: a masked array, complex numbers.
     """
     if isinstance(value, pd.Series | pd.DataFrame):
         if not np.array_equal(value.index, np.arange(len(value))):
             kind = type(value).__name__
             raise BadInput(f"{name} is a {kind} with an index of its own: pass its to_numpy(), in the samples' order.")
         value = value.to_numpy()
+    if np.ma.is_masked(value):
+        raise BadInput(f"{name} is masked at {int(np.ma.getmaskarray(value).argmax())}, but must have every number.")
     if isinstance(value, np.ndarray) and not value.flags.writeable:
         value = value.copy()  # else torch warns, and the data of a Series are not for writing
+    tensor = isinstance(value, torch.Tensor)
+    if tensor and (value.layout != torch.strided or value.is_meta):
+        kind = "on the device meta" if value.is_meta else "sparse"
+        raise BadInput(f"{name} is {kind}, but must be numbers, in an ordinary tensor, an array or a list.")
+    if value.is_complex() if tensor else isinstance(value, np.ndarray) and np.iscomplexobj(value):
+        raise BadInput(f"{name} is complex, but must be real numbers.")
     try:
         return torch.as_tensor(value, dtype=dtype)
     except (TypeError, ValueError, RuntimeError, OverflowError):
@@ -133,6 +143,15 @@ def expand(name, path):
         return Path(path).expanduser()
     except RuntimeError as error:  # ~ of nobody: an unknown user, or neither $HOME nor an entry for this one
         raise BadInput(f"{name} is {str(path)!r}, but must be a path: {error}") from None
+
+
+def check_file(name, path):
+    """`path` as a Path to no folder and no named pipe, which would be waited for for ever; a file may be missing."""
+    path = expand(name, path)
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file"
+        raise BadInput(f"{name} is {str(path)!r}, which is {what}, but must be a file.")
+    return path
 
 
 # Seeds. Without a stream for each purpose, `data.with_noise(model, seed=0).split_validation(0.1, seed=0)` would draw

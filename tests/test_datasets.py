@@ -105,6 +105,8 @@ def test_digits_are_the_default_and_the_same_every_time(digits):
         ({"test_images": pixels(2).int()}, "test_images is torch.int32, but must be uint8"),
         ({"test_images": pixels(2, h=9)}, r"test_images are \(1, 9, 8\) each, but must be \(1, 8, 8\)"),
         ({"classes": ("cat",)}, r"classes has 1 name\(s\), but at least 2 are needed"),
+        ({"images": pixels(4).to_sparse()}, "images is torch.sparse_coo on cpu, but must be an ordinary tensor on the"),
+        ({"test_images": pixels(2).to("meta")}, "test_images is torch.strided on meta, but must be an ordinary tensor"),
     ],
 )
 def test_parts_that_do_not_fit_together_are_refused_in_one_sentence(changes, message):
@@ -209,6 +211,7 @@ def test_a_validation_set_is_as_noisy_as_the_training_set(digits):
         (lambda data: data.split_validation(0.0, seed=0), "the number of validation samples is 0"),
         (lambda data: data.split_validation(0.5, seed=None), "seed is None"),
         (lambda data: data.cleaned().with_noise(noise.symmetric(0.5), seed=0.5), "seed is 0.5"),
+        (lambda data: data.cleaned().with_noise(lambda *_: None, seed=0), "model gives NoneType, but must give the"),
     ],
 )
 def test_a_bad_argument_of_a_method_is_named_with_what_is_allowed(call, message):
@@ -251,6 +254,12 @@ def test_from_arrays_takes_a_test_set_and_names():
         ({"labels": [0, 1, 0, 1], "classes": [10, 20]}, r"classes\[0\] is 10, but must be text"),
         ({"labels": [0, 1, 0, 1], "classes": ("cat", "cat")}, "classes has 'cat' twice, at 0 and 1"),
         ({"labels": [0, 1, 0, 1], "classes": "ab"}, "classes is 'ab', but must be a list of names"),
+        ({"labels": [0, 1, 0, 1], "classes": {"a", "b"}}, "classes is {.*}, but must be a list of names"),
+        ({"labels": [0, 1, 0, 1], "classes": {"a": 1, "b": 0}}, "classes is {.*}, but must be a list of names"),
+        ({"labels": torch.tensor([0, 1, 0, 1]).to_sparse()}, "labels is sparse, but must be numbers"),
+        ({"labels": [0, 1, 0, 1], "images": pixels(4).to_sparse()}, "images is sparse, but must be numbers"),
+        ({"labels": [0, 1, 0, 1], "images": pixels(4).to("meta")}, "images is on the device meta, but must be numbers"),
+        ({"labels": [0, 1, 0, 1], "images": np.ma.masked_less(pixels(4).numpy(), 9)}, "images is masked, but every pi"),
         ({"labels": [0, 1, 0, 1], "name": Path("pets")}, r"name is PosixPath\('pets'\), but must be text"),
         ({"labels": [0, 1, 0, 1], "clean_labels": ["a", "b", "a", "b"]}, "clean_labels must hold what labels holds"),
         ({"labels": [0, 1, 0]}, r"labels has shape \(3,\), but must be \(4,\)"),

@@ -1,6 +1,7 @@
 """Files that are whole or absent, whatever is killed, planted or done twice at once."""
 
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -8,13 +9,29 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
 
-from stepe_lite import History, datasets, utils
+from stepe_lite import (
+    Dataset,
+    Everything,
+    History,
+    Ledger,
+    OneShotFilter,
+    course,
+    datasets,
+    experiments,
+    losses,
+    review,
+    utils,
+)
+from stepe_lite.datasets import audit as auditing
 from stepe_lite.datasets import sources
+from stepe_lite.experiments import bench, runs
+from stepe_lite.history import Checkpoint
 from stepe_lite.utils import BadInput, as_tensor, only_one, scratch_folder, written_beside
 
 # Says that it has begun, and then waits to be killed.
@@ -154,6 +171,77 @@ def test_a_series_with_an_index_of_its_own_is_refused_and_one_without_is_numbers
     for index in ([1, 0], [7, 8], ["a", "b"]):
         with pytest.raises(BadInput, match="mask is a Series with an index of its own"):
             as_tensor("mask", pd.Series([True, False], index=index))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.ma.masked_array([0.5, 1.0], [0, 1]), "masked at 1"),
+        (np.array([0.5, 1j]), "complex"),
+        (torch.tensor([0.5, 1j]), "complex"),
+        (torch.eye(2).to_sparse(), "sparse"),
+        (torch.eye(2, device="meta"), "on the device meta"),
+    ],
+    ids=["masked", "complex array", "complex tensor", "sparse", "meta"],
+)
+@pytest.mark.parametrize("dtype", [None, torch.float32], ids=str)
+def test_numbers_that_would_lose_a_part_are_refused(value, said, dtype):
+    with pytest.raises(BadInput, match=f"^losses is {said}, but must"):
+        as_tensor("losses", value, dtype)
+
+
+# What reads a file; a named pipe that nobody writes to would be waited for for ever.
+READERS = {
+    "History.load": History.load,
+    "from_csv": Dataset.from_csv,
+    "Review.from_csv": lambda path: review.Review.from_csv(path, ["a", "b"]),
+    "audit": auditing.audit,
+    "checkpoint": lambda path: Checkpoint(path, Everything(), losses.cross_entropy),
+    "a table": lambda path: experiments.collect(path),
+    "a record": runs.read_record,
+    "notebook": lambda path: course.run([path], out=path.parent / "out"),
+    "mark": lambda path: course.mark([path], progress=False),
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.parametrize("name", READERS)
+def test_a_named_pipe_is_refused_and_not_waited_for(name, tmp_path):
+    path = tmp_path / {"notebook": "01_x.ipynb", "mark": "01_x.ipynb"}.get(name, "x.csv")
+    os.mkfifo(path)
+
+    def hangs(*_):
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(20)
+    try:
+        with pytest.raises(BadInput, match=re.escape(str(path))):
+            READERS[name](path)
+    finally:
+        signal.alarm(0), signal.signal(signal.SIGALRM, before)
+
+
+# Each takes True or False where `flag` stands; nothing runs.
+FLAGS = {
+    "last": lambda flag, out: Ledger(4, Everything()).end_epoch(last=flag),
+    "solutions": lambda flag, out: course.handout(out / "x", ["01"], solutions=flag),
+    "html": lambda flag, out: course.run(["01"], out=out, html=flag, jobs=0),
+    "save": lambda flag, out: course.run(["01"], out=out, save=flag, jobs=0),
+    "quick": lambda flag, out: bench.run(out / "x.csv", repeats=0, quick=flag),
+    "progress": lambda flag, out: experiments.make([], out, progress=flag),
+    "skip_unreadable": lambda flag, out: Dataset.from_folder(out, skip_unreadable=flag),
+    "allow_empty": lambda flag, out: Dataset.from_folder(out, allow_empty=flag),
+    "restart": lambda flag, out: OneShotFilter(0.4, 2, restart=flag),
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize("value", ["no", "False", 0, None], ids=repr)
+def test_a_flag_is_true_or_false_and_no_text(name, value, tmp_path):
+    with pytest.raises(BadInput, match=f"^{name} is {value!r}, but must be True or False"):
+        FLAGS[name](value, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("value", [None, "text", {}, [[1], [1, 2]], Path, 10**30], ids=str)

@@ -393,7 +393,7 @@ def interrupted(name, at):
     steps = itertools.count(1)
 
     def ctrl_c(net, inputs):
-        if net.training and next(steps) == at:
+        if net.training and torch.is_grad_enabled() and next(steps) == at:
             raise KeyboardInterrupt
 
     def build():
@@ -466,14 +466,18 @@ OTHERS = {
     "model": {"model": "small_cnn"},
     "loss": {"loss": losses.GeneralizedCrossEntropy()},
     "network_digest": {"model": lambda: models.mlp(hidden=16)},
+    "shape": {"shape": (1, 16, 4)},
 }
 
 
 @pytest.mark.parametrize("key", OTHERS)
 def test_a_checkpoint_of_another_configuration_is_refused_by_name(data, tmp_path, key):
     train(data, epochs=1, checkpoint=tmp_path / "run")
+    settings = {"epochs": 1} | OTHERS[key]
+    if shape := settings.pop("shape", None):  # the same bytes
+        data = Dataset.from_arrays(data.images.reshape(-1, *shape), data.labels, name=data.name)
     with pytest.raises(ValueError, match=rf"another configuration.*\b{key}\b"):
-        train(data, **{"epochs": 1} | OTHERS[key], checkpoint=tmp_path / "run")
+        train(data, **settings, checkpoint=tmp_path / "run")
 
 
 def test_a_checkpoint_of_other_labels_is_refused(data, tmp_path):
@@ -512,6 +516,7 @@ CHANGES = {
     "no weights": lambda state: missing(state, "ledger", "weights"),
     "no latest": lambda state: missing(state, "ledger", "latest"),
     "no seen": lambda state: missing(state, "ledger", "seen"),
+    "no signature": lambda state: missing(state, "signature"),
     "config is None": lambda state: state.update(config=None),
     "log is 5": lambda state: state.update(log=5),
     "log is short": lambda state: state["log"].pop(),
@@ -765,6 +770,83 @@ def test_rules_that_print_alike_are_told_apart(data, tmp_path):
     train(data, one, epochs=2, checkpoint=tmp_path / "run")
     with pytest.raises(ValueError, match="of another configuration: rule identity"):
         train(data, other, epochs=2, checkpoint=tmp_path / "run")
+
+
+@dataclasses.dataclass
+class Hiding:
+    """A rule with a value that is no field."""
+
+    share: dataclasses.InitVar[float]
+
+    def __post_init__(self, share):
+        self._share = share
+
+    def __call__(self, losses, epoch):
+        return (torch.arange(300) >= 300 * self._share).float()
+
+
+def enclosing(share):
+    @dataclasses.dataclass
+    class Enclosed:
+        def __call__(self, losses, epoch):
+            return (torch.arange(300) >= 300 * share).float()
+
+    return Enclosed()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"), [(Hiding, "rule identity"), (enclosing, "told from every other")], ids=["hidden", "enclosed"]
+)
+def test_what_a_rule_holds_besides_its_fields_tells_it_apart_too(data, tmp_path, make, said):
+    with pytest.raises(ValueError, match=said):
+        for share in (0.1, 0.5):
+            train(data, make(share), epochs=2, checkpoint=tmp_path / "run")
+
+
+class Activated(nn.Module):
+    """Networks that print alike and have the same weights."""
+
+    def __init__(self, activation, dropout=0.0):
+        super().__init__()
+        self.activation, self.dropout, self.norm = activation, dropout, nn.BatchNorm1d(64)
+        self.first, self.last = nn.Linear(64, 32), nn.Linear(32, 10)
+
+    def forward(self, images):
+        hidden = self.activation(self.first(self.norm(images.flatten(1))))
+        return self.last(F.dropout(hidden, self.dropout, self.training))
+
+
+@pytest.mark.parametrize("other", [(torch.tanh,), (F.leaky_relu,), (torch.relu, 0.5)], ids=["tanh", "leaky", "dropout"])
+def test_networks_that_print_alike_are_told_apart(data, tmp_path, other):
+    path, settings = tmp_path / "run", {"epochs": 2, "checkpoint": tmp_path / "run"}
+    whole = train(data, model=lambda: Activated(torch.relu), **settings)
+    assert_same_bits(train(data, model=lambda: Activated(torch.relu), **settings), whole)
+    assert_same_bits(train(data, model=lambda: Activated(torch.relu), epochs=2), whole)
+    with pytest.raises(ValueError, match="of another configuration: its model acts otherwise"):
+        train(data, model=lambda: Activated(*other), **settings)
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "sgd"},
+        {"lr_schedule": "constant"},
+        {"augment": "flip"},
+        {"precision": "float32"},
+        {"model": "mlp"},
+    ],
+    ids=str,
+)
+def test_texts_and_numbers_of_numpy_leave_a_checkpoint_that_can_be_read(data, tmp_path, settings):
+    odd = dataclasses.replace(data, name=np.str_("odd"))
+    rule = StepE(schedules.linear(np.int64(1), np.int64(2), np.float64(0.4)), momentum=np.float32(0.5))
+    settings = {name: np.str_(value) for name, value in settings.items()} | {"checkpoint": tmp_path / "run"}
+    whole = train(odd, rule, **settings)
+    whole.save(tmp_path / "history.npz")
+    assert_same_bits(train(odd, rule, **settings), whole)
+    plain = StepE(schedules.linear(1, 2, 0.4), momentum=float(np.float32(0.5)))
+    assert_same_bits(train(odd, plain, **settings), whole)
 
 
 def test_a_network_of_ones_own_goes_on_in_the_same_process(data, tmp_path, monkeypatch):

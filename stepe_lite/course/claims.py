@@ -1,6 +1,7 @@
 """Claims: the numbers that the text of a notebook states, measured each time it runs."""
 
 import math
+import numbers
 import os
 
 from ..utils import BadInput
@@ -44,6 +45,8 @@ def claim(text, value, above=None, below=None):
 
 def _number(name, value):
     try:
+        if isinstance(value, numbers.Complex) and not isinstance(value, numbers.Real):
+            raise TypeError  # NumPy's would lose a part
         return float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise BadInput(f"{name} is {value!r}, but must be a number.") from None

@@ -3,7 +3,7 @@
 import ast
 import re
 
-from ..utils import expand, folder_beside
+from ..utils import check_flag, expand, folder_beside
 from . import runner
 
 _FOLDED = re.compile(r"<details>\s*<summary>\s*(Solution|Answer)s?\b.*?</details>\s*", re.S)
@@ -18,6 +18,7 @@ def handout(out, notebooks=(), solutions=False):
     """
     import nbformat
 
+    check_flag("solutions", solutions)
     paths = runner.chosen_paths(notebooks)
     read = {path.name: runner.read(path) for path in paths}
     with folder_beside(out) as partial:

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ..utils import BadInput, check_positive, check_whole, end_with_parent
+from ..utils import BadInput, check_flag, check_positive, check_whole, end_with_parent
 from . import claims, runner, submissions
 
 VERDICTS = ("right", "wrong", "untouched", "error")
@@ -36,7 +36,7 @@ def mark(paths, timeout=300, jobs=1, progress=True):
     from tqdm.auto import tqdm
 
     check_positive("timeout", timeout)
-    check_whole("jobs", jobs, least=1)
+    check_whole("jobs", jobs, least=1), check_flag("progress", progress)
     paths = [Path(path) for path in paths]
     for path in paths:
         if not path.is_file():

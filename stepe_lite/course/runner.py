@@ -15,7 +15,17 @@ import subprocess
 import time
 from pathlib import Path
 
-from ..utils import BadInput, check_choice, check_folder, check_whole, end_with_parent, expand, only_one, written_beside
+from ..utils import (
+    BadInput,
+    check_choice,
+    check_flag,
+    check_folder,
+    check_whole,
+    end_with_parent,
+    expand,
+    only_one,
+    written_beside,
+)
 from . import claims, pages
 
 METADATA = {
@@ -90,6 +100,8 @@ def run(notebooks=(), parameters=None, out="runs", html=False, save=False, progr
 
     if not isinstance(parameters, dict | type(None)):
         raise BadInput(f"parameters is {parameters!r}, but must be a dict of values.")
+    for name, flag in (("html", html), ("save", save), ("progress", progress)):
+        check_flag(name, flag)
     parameters, jobs = dict(parameters or {}), check_whole("jobs", jobs, least=1)
     paths = chosen_paths(notebooks)
     if save and parameters:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..noise import NoiseModel, transition_matrix
-from ..utils import BadInput, check_fraction, check_whole, generator_for
+from ..utils import BadInput, as_tensor, check_fraction, check_whole, generator_for
 from . import folders, sheets
 from .labels import class_names, encoder
 
@@ -43,6 +43,7 @@ class Dataset:
     def __post_init__(self):
         if not isinstance(self.name, str):
             raise BadInput(f"name is {self.name!r}, but must be text.")
+        object.__setattr__(self, "name", str(self.name))  # NumPy's text would make a checkpoint unreadable
         object.__setattr__(self, "classes", class_names(self.classes))
         if len(self.classes) < 2:
             raise BadInput(f"classes has {len(self.classes)} name(s), but at least 2 are needed.")
@@ -109,8 +110,10 @@ class Dataset:
             raise BadInput(f"model is {model!r}, but must be a noise model such as noise.symmetric(0.4).")
         if self.clean_labels is not None and self.is_mislabeled.any():
             raise BadInput(f"{self.name} has {self.noise_rate:.1%} wrong labels already: call .cleaned() first.")
-        # A clone: a noise function of your own may change what it is given.
-        noisy = model(self.labels.clone(), self.images, len(self.classes), generator_for("noise", seed))
+        # Clones: a noise function of your own may change what it is given.
+        noisy = model(self.labels.clone(), self.images.clone(), len(self.classes), generator_for("noise", seed))
+        if not isinstance(noisy, torch.Tensor):
+            raise BadInput(f"model gives {type(noisy).__name__}, but must give the noisy labels: a tensor int64 (n,).")
         self._check_labels("the noisy labels", noisy, len(self))
         return self._changed(labels=noisy, clean_labels=self.labels, name=f"{self.name}+{model!r}")
 
@@ -247,6 +250,8 @@ class Dataset:
 
 
 def _check_images(name, images):
+    if images.layout != torch.strided or images.device.type != "cpu":
+        raise BadInput(f"{name} is {images.layout} on {images.device}, but must be an ordinary tensor on the CPU.")
     if images.dtype != torch.uint8:
         raise BadInput(f"{name} is {images.dtype}, but must be uint8 with values from 0 to 255.")
     if images.ndim != 4 or images.shape[1] == 0:
@@ -265,7 +270,11 @@ def _check_images(name, images):
 
 
 def _images(name, images):
+    if np.ma.is_masked(images):
+        raise BadInput(f"{name} is masked, but every pixel needs its number.")
+    if isinstance(images, torch.Tensor):
+        return as_tensor(name, images).cpu()
     try:
-        return images if isinstance(images, torch.Tensor) else torch.as_tensor(np.array(images))  # yours stay yours
+        return torch.as_tensor(np.array(images))  # yours stay yours
     except (TypeError, ValueError, RuntimeError):
         raise BadInput(f"{name} is a {type(images).__name__}, but must be an array (n, c, h, w) of uint8.") from None

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..utils import BadInput
+from ..utils import BadInput, as_tensor
 
 SHOWN = 20  # names in a printed list
 
@@ -69,7 +69,8 @@ def encoder(labels, classes=None):
 
 def class_names(classes):
     """`classes` as a tuple of names, each once, or ValueError."""
-    if isinstance(classes, str | bytes) or not hasattr(classes, "__len__") or not hasattr(classes, "__iter__"):
+    # A set has no order, and a dict might mean another.
+    if isinstance(classes, str | bytes | dict) or not all(hasattr(classes, a) for a in ("__len__", "__getitem__")):
         raise BadInput(f"classes is {classes!r}, but must be a list of names.")
     classes = tuple(classes)
     for index, label in enumerate(classes):
@@ -99,7 +100,7 @@ def _plain(name, labels):
     if categorical is not None and not pd.isna(categorical).any():
         return np.array([str(c) for c in categorical.categories], dtype=object)[categorical.codes]
     if isinstance(labels, torch.Tensor):
-        labels = labels.detach().cpu().numpy()
+        labels = as_tensor(name, labels).detach().cpu().numpy()
     if np.ma.is_masked(labels):
         raise BadInput(f"{name} is masked at {int(np.ma.getmaskarray(labels).argmax())}, but every sample needs one.")
     mixed = isinstance(labels, list | tuple) and any(isinstance(label, str) for label in labels)

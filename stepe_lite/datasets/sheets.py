@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from ..utils import BadInput, expand
+from ..utils import BadInput, check_file, expand
 
 
 class Sheet(NamedTuple):
@@ -24,7 +24,7 @@ def read(path, needed, what="path"):
     UTF-8 with or without a mark, UTF-16 and the Windows code page 1252 are told apart; commas, semicolons, tabs and
     bars may lie between the columns. Raises FileNotFoundError, or ValueError where it cannot be read, with the line.
     """
-    path = expand(what, path)
+    path = check_file(what, path)
     if not path.is_file():
         raise FileNotFoundError(f"{what} is {str(path)!r}, but must be a CSV file.")
     for name in needed:

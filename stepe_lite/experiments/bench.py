@@ -32,7 +32,7 @@ from ..ledger import Ledger
 from ..ranking import exclude_highest
 from ..rules import Everything, KeepOnly, StepE
 from ..training import fit
-from ..utils import BadInput, check_folder, check_whole, expand, written_beside
+from ..utils import BadInput, check_flag, check_folder, check_whole, expand, written_beside
 from .runs import provenance
 
 # Images by network, epochs and seeds of whole runs; powers of ten of losses to rank.
@@ -47,7 +47,7 @@ def run(out=None, repeats=3, quick=False, progress=True):
     """
     from tqdm.auto import tqdm
 
-    check_whole("repeats", repeats, least=1)
+    check_flag("quick", quick), check_flag("progress", progress), check_whole("repeats", repeats, least=1)
     if out is not None:
         out = expand("out", out)
         if out.suffix != ".csv":

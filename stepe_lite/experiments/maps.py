@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from .. import __version__
-from ..utils import BadInput, check_folder, check_whole, end_with_parent, expand, only_one, written_beside
+from ..utils import BadInput, check_flag, check_folder, check_whole, end_with_parent, expand, only_one, written_beside
 from .tables import read_csv
 
 
@@ -29,7 +29,7 @@ def record(out, columns, key, wanted, make, about, progress=True, jobs=1):
     from tqdm.auto import tqdm
 
     out = expand("out", out)
-    check_whole("jobs", jobs, least=1)
+    check_whole("jobs", jobs, least=1), check_flag("progress", progress)
     if out.suffix != ".csv":
         raise BadInput(f"out is {str(out)!r}, but must be a file that ends in .csv.")
     check_folder("the folder of out", out.parent)

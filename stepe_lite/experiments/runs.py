@@ -31,7 +31,17 @@ import torch
 from .. import datasets, schedules
 from ..history import History, StaleCheckpoint
 from ..training import fit
-from ..utils import BadInput, check_choice, check_folder, check_whole, end_with_parent, scratch_folder, written_beside
+from ..utils import (
+    BadInput,
+    check_choice,
+    check_file,
+    check_flag,
+    check_folder,
+    check_whole,
+    end_with_parent,
+    scratch_folder,
+    written_beside,
+)
 from .plan import METHODS, RECIPES, methods
 
 # `fit` sets random numbers and threads of the whole process: where that has several workers, one trains at a time.
@@ -99,7 +109,7 @@ def make(runs, out=None, *, jobs=1, executor=None, progress=True):
     """
     from tqdm.auto import tqdm
 
-    check_whole("jobs", jobs, least=1)
+    check_whole("jobs", jobs, least=1), check_flag("progress", progress)
     if executor is not None and not hasattr(executor, "submit"):
         raise BadInput(
             f"executor is {executor!r}, but must have a method submit, such as dask.distributed's Client has."
@@ -324,7 +334,7 @@ def _commit():
 def read_record(path):
     """The record of a run. Raises ValueError, with the file's name, for what is none."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(check_file("a record", path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadInput(f"{str(path)!r} is no record of a run: {error}.") from error
     if not isinstance(record, dict) or not (_is_result(record) or "error" in record):

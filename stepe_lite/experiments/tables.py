@@ -12,7 +12,7 @@ from pandas.api.types import is_numeric_dtype
 
 from ..datasets import Dataset
 from ..history import History, data_digest, printed
-from ..utils import BadInput, check_choice, check_folder, expand, generator_for, written_beside
+from ..utils import BadInput, check_choice, check_file, check_folder, expand, generator_for, written_beside
 from .plan import METHODS, PAPER, PRESETS, RECIPES, runs_of
 from .runs import Run, RunFailed, failures, grid_run, make, read_record, result
 
@@ -148,7 +148,7 @@ def read_csv(path, columns, texts, **reading):
 
     Raises FileNotFoundError, or ValueError if it is no such table, or one that was cut off.
     """
-    raw, none = path.read_bytes(), f"{str(path)!r} is no table of {', '.join(columns[:3])}, …:"
+    raw, none = check_file("path", path).read_bytes(), f"{str(path)!r} is no table of {', '.join(columns[:3])}, …:"
     if not raw.endswith(b"\n"):  # else half of the last number would be taken for the whole
         raise BadInput(f"{none} its last line is cut off.")
     try:
