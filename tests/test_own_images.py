@@ -399,10 +399,12 @@ def test_a_noise_function_that_works_in_place_changes_nothing_but_its_result():
 
     def swap(labels, images, k, generator):
         labels.copy_(1 - labels)
+        images.fill_(9)
         return labels
 
-    assert data.with_noise(swap, seed=0).noise_rate == 1
-    assert data.labels.tolist() == [0, 1, 0, 1]
+    noisy = data.with_noise(swap, seed=0)
+    assert noisy.noise_rate == 1 and not noisy.images.any()
+    assert data.labels.tolist() == [0, 1, 0, 1] and not data.images.any()
 
 
 # --- tables of labels
