@@ -1,10 +1,13 @@
 """The notebooks: their form, their exercises, and every claim in them, run by papermill."""
 
 import ast
+import contextlib
 import itertools
 import re
 import statistics
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -482,3 +485,21 @@ def test_notebook_8_takes_a_small_folder_of_ones_own_to_a_cleaned_copy(tmp_path)
 def test_the_stated_run_time_is_understood(path):
     """The longest notebooks begin first."""
     assert course.runner._said_seconds(path) >= 10
+
+
+@pytest.mark.parametrize("name", ["../../evil", "../evil", "{absolute}/evil", "a/b", "..", "."])
+def test_in_08_the_copy_lies_in_its_folder_whatever_its_name(name, tmp_path, capsys):
+    (cell,) = [cell for cell in code(PATHS[7]) if ".copy_folder(" in cell.source]
+    out, copies = tmp_path / "deep" / "out", []
+    out.mkdir(parents=True)
+    complete = SimpleNamespace(waiting=[], copy_folder=lambda folder, copy: copies.append(copy))
+    names = {
+        "complete": complete,
+        "out": out,
+        "copy_name": name.format(absolute=tmp_path),
+        "Path": Path,
+        "folder": None,
+    }
+    with contextlib.suppress(NameError):  # what it says of a copy that was written
+        exec(cell.source, names)
+    assert copies == [] and "copy" in capsys.readouterr().out

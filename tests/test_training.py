@@ -510,8 +510,6 @@ CHANGES = {
     "no log": lambda state: missing(state, "log"),
     "no network": lambda state: missing(state, "learner", "net"),
     "no optimizer": lambda state: missing(state, "learner", "optimizer"),
-    "no beginning": lambda state: missing(state, "learner", "began_at"),
-    "no fresh": lambda state: missing(state, "learner", "fresh"),
     "no losses": lambda state: missing(state, "ledger", "losses"),
     "no weights": lambda state: missing(state, "ledger", "weights"),
     "no latest": lambda state: missing(state, "ledger", "latest"),
