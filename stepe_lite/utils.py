@@ -1,6 +1,7 @@
 """What every module needs: a sentence for a bad argument, seeds that do not meet, files that are whole or absent."""
 
 import difflib
+import errno
 import math
 import multiprocessing
 import multiprocessing.connection
@@ -186,6 +187,11 @@ def written_beside(path):
             partial.chmod(path.stat().st_mode & 0o777)
         yield partial
         partial.replace(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        said = f"the disk is full ({error.strerror}), and what was there before is kept"
+        raise OSError(error.errno, said, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 
