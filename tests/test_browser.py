@@ -1,5 +1,12 @@
 """The notebooks in a real JupyterLab and a real browser, as a learner sees them."""
 
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import browser
 import pytest
 from playwright.sync_api import expect
 
@@ -11,6 +18,26 @@ from stepe_lite.widgets.explorer import describe, make_rule
 PATHS = sorted(course.folder().glob("[0-9]*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 SHORT = {"epochs": 25, "seeds": [0, 1]}  # the whole notebooks are run by papermill; here it is the page that counts
+
+
+def test_nobody_else_gets_into_the_tests_jupyterlab(lab):
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"{lab.address}/api/terminals", timeout=30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends a process with its parent")
+def test_the_tests_jupyterlab_ends_with_the_tests_however_they_end():
+    parent = (
+        "import subprocess, sys, time, browser\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(60)'],"
+        " preexec_fn=browser._die_with_parent)\n"
+        "time.sleep(60)"
+    )
+    here = browser.Path(browser.__file__).parent
+    started = subprocess.Popen([sys.executable, "-c", parent], cwd=here, stdout=subprocess.PIPE)
+    assert started.stdout.readline() == b"1\n"  # the child is there
+    started.send_signal(signal.SIGKILL)
+    started.communicate(timeout=30)  # until nobody is left who could write
 
 
 @every_notebook

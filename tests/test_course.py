@@ -288,7 +288,7 @@ def test_a_full_disk_keeps_the_old_copy_and_says_so(small_disk, tmp_path):
     after = write(tmp_path / "02_after.ipynb", f"open({str(tmp_path / 'it ran')!r}, 'w')")
     assert course.run([path], out=small_disk, progress=False)["notebooks"][0]["ok"]
     before = (small_disk / path.name).read_bytes()
-    with pytest.raises(OSError, match="the disk is full .* is kept: ") as raised:
+    with pytest.raises(OSError, match=r"the disk is full .* is kept: ") as raised:
         course.run([path, after], {"length": 200_000}, small_disk, progress=False)
     assert raised.value.errno == errno.ENOSPC
     assert (small_disk / path.name).read_bytes() == before
