@@ -468,7 +468,7 @@ def test_notebook_8_takes_a_small_folder_of_ones_own_to_a_cleaned_copy(tmp_path)
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (10, 9 + number, 3)).astype(np.uint8)).save(path)
     chosen = {"folder": str(tmp_path / "mine"), "out": str(tmp_path / "out"), "size": 8, "rows": 4}
-    chosen |= {"epochs": 2, "warmup": 1}  # too short for the suggestions to be worth anything
+    chosen |= {"ranked_by": "standard", "epochs": 2, "warmup": 1}  # too short for the suggestions to be worth anything
     path = next(path for path in PATHS if path.name.startswith("08"))
     report = course.run([str(path)], chosen, tmp_path / "first", progress=False)
     assert failures(report) == []
