@@ -172,17 +172,26 @@ const rules = (() => {
     return `${end}; mean weight ${fixed(last.weightMislabeled, 2)} if mislabeled, ${fixed(last.weightClean, 2)} if clean`;
   }
 
-  /* The recorded setting that is nearest to a rule: an epoch counts as much as a point of the fraction, another shape
-     as five. */
+  /* As experiments.schedule_map.nearest: the recorded setting that is nearest to a rule, and in words what differs. */
   function nearest(map, rule) {
+    const points = (each) => Math.round(100 * each.final), standard = (row) => row.shape === "standard";
+    const start = (row) => Math.abs(row.warmup - rule.warmup), end = (row) => Math.abs(points(row) - points(rule));
+    const other = (row) => row.ramp > 0 && rule.ramp > 0 && row.shape !== rule.shape;
     let best = null, least = Infinity;
     for (const row of map) {
-      const shape = row.ramp === 0 || rule.ramp === 0 || row.shape === rule.shape ? 0 : 5;
-      const far = shape + Math.abs(row.warmup - rule.warmup) + Math.abs(row.ramp - rule.ramp) +
-        Math.abs(Math.round(100 * row.final) - Math.round(100 * rule.final));
+      const far = standard(row) ? Math.min(start(row), end(row))
+        : 5 * other(row) + start(row) + Math.abs(row.ramp - rule.ramp) + end(row);
       if (far < least) [best, least] = [row, far];
     }
-    return { row: best, far: least };
+    const pairs = [
+      ["warm-up", best.warmup, rule.warmup], ["ramp", best.ramp, rule.ramp], ["final", `${points(best)} %`, `${points(rule)} %`],
+      ["shape", best.shape, other(best) ? rule.shape : best.shape], ["weights", "hard", rule.soft === null ? "hard" : "soft"],
+      ["moving average", "none", rule.momentum ? `${rule.momentum}` : "none"],
+      ["ranking", "over all", rule.perClass ? "within each class" : "over all"],
+    ];
+    const nearer = start(best) <= end(best) ? "warm-up" : "final";
+    const differs = pairs.filter(([name, its, mine]) => its !== mine && (!standard(best) || name === nearer));
+    return { row: best, differs: differs.map(([name, its, mine]) => `${name} ${its} instead of ${mine}`).join(", ") };
   }
 
   /* Arrays that travel as base64. */

@@ -5,6 +5,7 @@ was trained. The grid was fixed before the first run, and all of it is reported.
 weights and an order of the samples of its own.
 """
 
+import numpy as np
 import pandas as pd
 
 from .. import noise, schedules
@@ -65,20 +66,25 @@ def _row(cell):
 def summary(runs):
     """A row a setting of the table that `run` returns: shape, warmup, ramp, final, `way` and `said`.
 
+    Standard training is the row of shape "standard": a warm-up that never ends, and a fraction of 0.
     way : where its mean test accuracy lies between standard training (0) and the oracle (1)
     said : mean ± standard deviation over the seeds in words
     """
     by_level = runs[runs["shape"].isin(LEVELS)].groupby("shape").accuracy_last.mean()
     standard, oracle = (by_level[level] for level in LEVELS)
     rows = []
-    for (shape, warmup, ramp, final), part in runs.dropna(subset="warmup").groupby(list(KEY[:-1])):
+    never = {"warmup": SETTINGS["epochs"], "ramp": 0, "final": 0.0}
+    for (shape, warmup, ramp, final), part in runs[runs["shape"] != LEVELS[1]].fillna(never).groupby(list(KEY[:-1])):
         figures = {"test accuracy": part.accuracy_last, "precision": part.precision, "recall": part.recall}
+        if shape == LEVELS[0]:
+            figures, setting = {"test accuracy": part.accuracy_last}, "nobody excluded: standard training"
+        else:
+            setting = f"{shape}, warm-up {warmup:g}, ramp {ramp:g}, final {100 * final:.0f} %"
         numbers = [f"{name} {100 * each.mean():.1f} ± {100 * each.std():.1f} %" for name, each in figures.items()]
-        setting = f"{shape}, warm-up {warmup}, ramp {ramp}, final {100 * final:.0f} %, {len(part)} seeds"
         rows.append({
             "shape": shape, "warmup": int(warmup), "ramp": int(ramp), "final": final,
             "way": round((part.accuracy_last.mean() - standard) / (oracle - standard), 4),
-            "said": f"{', '.join(numbers)} ({setting}).",
+            "said": f"{', '.join(numbers)} ({setting}, {len(part)} seeds).",
         })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -92,22 +98,32 @@ def beside(results, data, model, epochs):
 
 
 def nearest(table, rule):
-    """The row of a `summary` that is nearest to a StepE, and how far: an epoch counts as a point of the fraction.
+    """The row of a `summary` that is nearest to a StepE, and in words what differs from it: "" if nothing does.
 
-    Another shape counts as five, if both have a ramp.
+    An epoch counts as a point of the fraction, another shape as five, if both have a ramp. A rule becomes standard
+    training when either its warm-up lasts to the end or its fraction is 0.
     """
     asked = rule.schedule
     other = (table["shape"] != asked.shape) & (table.ramp > 0) & (asked.ramp > 0)
-    final = (100 * table.final).round() - round(100 * asked.final)
-    far = 5 * other + (table.warmup - asked.warmup).abs() + (table.ramp - asked.ramp).abs() + final.abs()
-    return table.loc[far.idxmin()], int(far.min())
+    warmup, final = (table.warmup - asked.warmup).abs(), ((100 * table.final).round() - round(100 * asked.final)).abs()
+    standard = table["shape"] == LEVELS[0]
+    far = (5 * other + warmup + (table.ramp - asked.ramp).abs() + final).mask(standard, np.minimum(warmup, final))
+    row = table.loc[far.idxmin()]
+    pairs = {"warm-up": (row.warmup, asked.warmup), "ramp": (row.ramp, asked.ramp)}
+    pairs["final"] = f"{100 * row.final:.0f} %", f"{100 * asked.final:.0f} %"
+    pairs["shape"] = (row["shape"], asked.shape) if other[row.name] else ("", "")
+    pairs["weights"] = "hard", "hard" if rule.soft is None else "soft"
+    pairs["moving average"] = "none", f"{rule.momentum:g}" if rule.momentum else "none"
+    pairs["ranking"] = "over all", "over all" if rule.per_class is False else "within each class"
+    if standard[row.name]:
+        nearer = "warm-up" if warmup[row.name] <= final[row.name] else "final"
+        pairs = {nearer: pairs[nearer]}
+    return row, ", ".join(f"{name} {its} instead of {mine}" for name, (its, mine) in pairs.items() if its != mine)
 
 
 def said(table, rule):
     """What training gave at the setting of a StepE, or the nearest that was recorded, as one line of HTML."""
-    row, far = nearest(table, rule)
-    hard = rule.soft is None and not rule.momentum and rule.per_class is False
-    where = "Nearest recorded setting" if far else "This setting, recorded"
-    where = where if hard else "Nearest recorded hard setting"
+    row, other = nearest(table, rule)
+    where = f"Not at this setting; the nearest recorded has {other}" if other else "This setting, recorded"
     way = f"{100 * row.way:.0f} % of the way from standard training to the oracle"
     return f"<b>Trained for real. {where}:</b> {row.said} {way}. {ABOUT}"
