@@ -444,8 +444,11 @@ def failures(report):
 
 @every_notebook
 def test_every_claim_holds(path, tmp_path):
-    report = course.run([str(path)], out=tmp_path, progress=False)
+    report = course.run([str(path)], out=tmp_path, html=True, progress=False)
     assert failures(report) == []
+    page = (tmp_path / f"{path.stem}.html").read_text(encoding="utf-8")
+    assert page.count("data-alive=") == (path.stem[:2] in ("04", "05"))  # the explorer; the look-up
+    assert page.count('class="question"') == 5 * (path.stem[:2] == "04")
 
 
 @every_notebook

@@ -39,7 +39,7 @@ from stepe_lite.course import alive, pages
 from stepe_lite.experiments import schedule_map
 from stepe_lite.plots import alt
 from stepe_lite.utils import BadInput, generator_for
-from stepe_lite.widgets.explorer import ScheduleExplorer, describe
+from stepe_lite.widgets.explorer import Question, ScheduleExplorer, describe
 from stepe_lite.widgets.lookup import Lookup
 from stepe_lite.widgets.prediction import Prediction
 
@@ -177,10 +177,21 @@ def test_the_nearest_recorded_setting_is_the_same_in_both_languages(script):
     for _ in range(100):
         shape = str(random.choice([name for name in schedules.names() if name != "constant"]))
         asked = shape, *map(int, random.integers(0, 61, 2)), round(float(random.integers(0, 96)) / 100, 2)
-        row, far = schedule_map.nearest(known, StepE(getattr(schedules, shape)(*asked[1:])))
+        soft, momentum, per_class = (random.choice(of) for of in ([None, 0.5], [0.0, 0.9], [False, True]))
+        momentum, per_class = float(momentum), bool(per_class)
+        step_e = StepE(getattr(schedules, shape)(*asked[1:]), soft=soft, momentum=momentum, per_class=per_class)
+        row, differs = schedule_map.nearest(known, step_e)
         rule = dict(zip(("shape", "warmup", "ramp", "final"), asked))
+        rule |= {"soft": soft, "momentum": momentum, "perClass": per_class}
         found = script.evaluate("([map, rule]) => rules.nearest(map, rule)", [known.to_dict("records"), rule])
-        assert (found["row"]["said"], found["far"]) == (row.said, far)
+        assert (found["row"]["said"], found["differs"]) == (row.said, differs)
+    _, differs = schedule_map.nearest(known, StepE(schedules.linear(9, 15, 0.41)))
+    assert differs == "warm-up 5 instead of 9, final 40 % instead of 41 %"
+    assert schedule_map.nearest(known, StepE(schedules.linear(5, 15, 0.4)))[1] == ""
+    row, differs = schedule_map.nearest(known, StepE(schedules.linear(60, 15, 0.4), soft=1))
+    assert (row["shape"], row.way, differs) == ("standard", 0, "")  # nobody is excluded
+    row, differs = schedule_map.nearest(known, StepE(schedules.linear(9, 15, 0.03)))
+    assert (row["shape"], differs) == ("standard", "final 0 % instead of 3 %")
 
 
 # --- a page
@@ -201,12 +212,15 @@ def address(data, standard, tmp_path_factory):
     """A page with an explorer, a look-up and a guess."""
     explorer = ScheduleExplorer(data, {"standard": standard}, "mlp", START)
     explorer.map = table()
+    question = Question("1 · precision (%)", 58.56, within=1)
     lookup, guess = Lookup(data, standard, sample=3), Prediction("How many of 100?", unit="%")
-    shown = [new_output("display_data", each._repr_mimebundle_()) for each in (explorer, lookup, guess)]
+    shown = [new_output("display_data", each._repr_mimebundle_()) for each in (explorer, question, lookup, guess)]
     compared = new_output("stream", text="Measured: 12.3 %. You wrote no guess down.\n")
     wide = new_output("execute_result", {"text/html": pd.DataFrame(np.zeros((1, 30))).to_html()}, execution_count=1)
     opening = "# 4 · Sliders\n\n**After this notebook you can**\n- slide.\n\n**You need**: notebook 3."
-    cells = [new_markdown_cell(opening), new_code_cell("x = 1  # a comment", outputs=[*shown, compared, wide])]
+    rules = "| rule | what it does |\n|-|-|\n| `OneShotFilter(fraction=0.4,warmup=5)_and_so_on` | drops 40 % |"
+    cells = [new_markdown_cell(opening), new_markdown_cell(rules)]
+    cells += [new_code_cell("x = 1  # a comment", outputs=[*shown, compared, wide])]
     path = tmp_path_factory.mktemp("pages") / "04.html"
     html = pages.page(new_notebook(cells=cells), "04", ["03", "04", "05"], course.folder() / "results", True)
     path.write_text(html, encoding="utf-8")
@@ -271,10 +285,13 @@ def test_every_control_works_by_keyboard_and_says_what_python_says(opened, data,
 def test_the_map_and_the_recorded_runs_stand_beside_it(opened):
     page = opened()
     trained = page.locator(".trained")
-    assert "Nearest recorded setting: test accuracy" in trained.inner_text()
+    said = "Not at this setting; the nearest recorded has warm-up 0 instead of 2, ramp 0 instead of 4: test accuracy"
+    assert said in trained.inner_text()
     assert page.locator("meter").get_attribute("value") == "0.525"
     source = page.get_by_label("losses")
     assert source.locator("option").count() == 1 + len(alive.recorded(course.folder() / "results")) >= 4
+    page.get_by_label("method").select_option("one-shot")
+    assert trained.inner_text() == "Trainings are recorded here for Step-E alone."
     source.select_option(index=1)
     assert trained.inner_text() == "" and page.locator(".facts").first.inner_text().startswith("Replayed: ")
     assert page.errors == []
@@ -282,6 +299,7 @@ def test_the_map_and_the_recorded_runs_stand_beside_it(opened):
 
 def test_a_sample_is_looked_up_and_a_guess_is_compared(opened, data, standard):
     page = opened()
+    assert page.evaluate("[...document.querySelectorAll('.output_html[tabindex]')].length") == 1  # the wide table
     number = page.get_by_label("sample", exact=True)
     number.fill("41")
     number.press("ArrowUp")
@@ -298,6 +316,25 @@ def test_a_sample_is_looked_up_and_a_guess_is_compared(opened, data, standard):
     assert page.errors == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "reply"),
+    [
+        ("58,2 %", "✓ It is 58.6."),
+        ("40", "✗ Not yet."),
+        ("0.586", "✗ Not yet. A share? Here it is in %."),
+        ("half", "✗ That is no number."),
+        (" ", ""),
+    ],
+)
+def test_a_question_says_whether_the_number_is_right(opened, typed, reply):
+    page = opened()
+    field = page.get_by_label("1 · precision (%)")
+    for text in ("1", typed):
+        field.fill(text)
+        field.press("Enter")
+    assert page.locator(".question [role=status]").inner_text() == reply
+
+
 @pytest.mark.parametrize("width", [360, 900, 1600])
 def test_it_fits_the_screen(opened, width):
     page = opened(viewport={"width": width, "height": 800}, has_touch=width == 360)
@@ -307,6 +344,20 @@ def test_it_fits_the_screen(opened, width):
         box = slider.bounding_box()
         page.touchscreen.tap(box["x"] + box["width"] - 2, box["y"] + box["height"] / 2)
         assert int(slider.input_value()) >= EPOCHS - 1
+    assert page.errors == []
+
+
+def test_on_paper_the_ink_is_dark(opened):
+    page = opened(color_scheme="dark")
+    page.emulate_media(media="print")
+    dark = """() => {
+        const canvas = document.querySelector("figure canvas");
+        const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        let found = 0;
+        for (let at = 0; at < pixels.length; at += 4) found += pixels[at + 3] > 200 && pixels[at] + pixels[at + 1] < 60;
+        return found;
+    }"""
+    assert page.evaluate(dark) > 500
     assert page.errors == []
 
 
@@ -387,10 +438,22 @@ def notebook(path, *sources):
 def test_jobs_change_nothing_but_the_time(tmp_path):
     source = "from stepe_lite.course import claim\nimport torch\nclaim('a sum', torch.rand(99).sum(), above={})"
     paths = [
-        notebook(tmp_path / f"{at}.ipynb", "import torch; torch.manual_seed(3)", source.format(at * 40))
+        notebook(
+            tmp_path / f"{at}.ipynb", "seed = 3", "import torch; _ = torch.manual_seed(seed)", source.format(at * 40)
+        )
         for at in range(3)
     ]
-    one, two = (course.run(paths, out=tmp_path / f"{jobs}", jobs=jobs, progress=False) for jobs in (1, 2))
+    for path in paths:
+        with_parameters = nbformat.read(path, as_version=4)
+        with_parameters.cells[0].metadata.tags = ["parameters"]
+        with_parameters.metadata = course.runner.METADATA
+        nbformat.write(with_parameters, path)
+    one, two = (
+        course.run(paths, {"seed": 4}, tmp_path / f"{jobs}", html=True, jobs=jobs, progress=False) for jobs in (1, 2)
+    )
+    for path in paths:
+        first, second = ((tmp_path / jobs / f"{path.stem}.html").read_text("utf-8") for jobs in "12")
+        assert first == second
     for report in (one, two):
         for entry in report["notebooks"]:
             del entry["seconds"]

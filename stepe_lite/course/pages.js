@@ -119,7 +119,7 @@ words that the notebook saved stay as they are. */
   const redrawn = []; // what draws anew when the window or its colours change
 
   function explorer(place, data) {
-    const runs = {}, start = data.start, act = () => show();
+    const runs = {}, start = data.start, act = () => moved();
     const [source, sourceLine] = choice("losses", Object.keys(data.runs), Object.keys(data.runs)[0], () => pick());
     const [method, methodLine] = choice("method", Object.keys(rules.METHODS), "Step-E", act);
     const [shape, shapeLine] = choice("shape", Object.keys(rules.SHAPES), start.shape, act);
@@ -135,7 +135,7 @@ words that the notebook saved stay as they are. */
     const trained = make("p", { className: "trained" });
     const speed = make("p", { className: "speed" });
     const much = new Picture("How many are excluded", "epoch (counted from 0)", "% of all samples");
-    const whom = new Picture("Whom: a row a sample, white: kept", "epoch (counted from 0)", "samples (%)");
+    const whom = new Picture("Whom, one by one", "epoch (counted from 0)", "samples (%)");
     const right = new Picture("How rightly", "epoch (counted from 0)", "share (%)");
     const pictures = [much, whom, right], times = [];
     let run = null;
@@ -143,6 +143,8 @@ words that the notebook saved stay as they are. */
     place.replaceChildren(
       make("div", { className: "controls", role: "group", "aria-label": "Settings of the rule" }, sourceLine, methodLine,
         shapeLine, warmupLine, rampLine, finalLine, momentumLine, softLine, temperatureLine, perClassLine, reset),
+      make("p", { className: "note" }, "Each epoch ranks the samples by loss. During the warm-up nobody is excluded; then " +
+        "those with the highest losses are, more and more of them over the ramp, up to the final fraction of all samples."),
       make("div", { className: "pictures" }, ...pictures.map((each) => each.element)), facts, trained, speed);
 
     function pick() {
@@ -175,7 +177,7 @@ words that the notebook saved stay as they are. */
     }
 
     function show() {
-      const began = performance.now(), chosen = rule(), own = chosen.method === "Step-E";
+      const chosen = rule(), own = chosen.method === "Step-E";
       for (const each of [shape, momentum, soft, perClass]) each.disabled = !own && !(each === shape &&
         ["self-paced", "random exclusion"].includes(chosen.method));
       temperature.disabled = !own || !soft.checked;
@@ -183,6 +185,12 @@ words that the notebook saved stay as they are. */
       facts.textContent = rules.describe(rows);
       draw(chosen, weights, rows);
       compare(chosen);
+    }
+
+    /* Show what a control was moved to, and how long that took; the first picture of a page is no measure of it. */
+    function moved() {
+      const began = performance.now();
+      show();
       times.push(performance.now() - began);
       if (times.length > 21) times.shift();
       const median = times.slice().sort((a, b) => a - b)[times.length >> 1];
@@ -209,17 +217,13 @@ words that the notebook saved stay as they are. */
         const at = Array.from({ length: 201 }, (_, i) => (i * epochs) / 200);
         path(pen, ink, [], at.map((epoch) => [px(epoch), py(planned(epoch))]));
       });
-      whom.explain([["mislabeled (on top)", bad, "fill"], ["clean", good, "fill"], [chosen.soft ? "paler: more weight" : "", "transparent", "solid"]]);
+      whom.explain([["mislabeled (on top)", bad, "fill"], ["clean", good, "fill"], [chosen.soft ? "paler: more weight" : "blank: kept", "transparent", "solid"]]);
       whom.show(`The samples one by one, mislabeled on top; coloured where excluded. ${said}.`, { x, y: [100, 0] }, (pen, px, py) => {
         const image = (run.image ??= new ImageData(epochs, run.rows.length)), shades = [good, bad].map(parts);
         run.rows.forEach((sample, row) => {
           const [r, g, b] = shades[run.wrong[sample] ? 1 : 0];
           for (let epoch = 0; epoch < epochs; epoch++) {
-            const out = 1 - weights[epoch * n + sample], at = 4 * (row * epochs + epoch);
-            image.data[at] = 255 - out * (255 - r);
-            image.data[at + 1] = 255 - out * (255 - g);
-            image.data[at + 2] = 255 - out * (255 - b);
-            image.data[at + 3] = 255;
+            image.data.set([r, g, b, 255 * (1 - weights[epoch * n + sample])], 4 * (row * epochs + epoch));
           }
         });
         const small = (run.canvas ??= make("canvas", { width: epochs, height: run.rows.length }));
@@ -240,9 +244,12 @@ words that the notebook saved stay as they are. */
         trained.replaceChildren();
         return;
       }
-      const { row, far } = rules.nearest(data.map.rows, chosen);
-      const plain = chosen.method === "Step-E" && !chosen.soft && !chosen.momentum && !chosen.perClass;
-      const where = !plain ? "Nearest recorded hard Step-E" : far ? "Nearest recorded setting" : "This setting, recorded";
+      if (chosen.method !== "Step-E") {
+        trained.replaceChildren("Trainings are recorded here for Step-E alone.");
+        return;
+      }
+      const { row, differs } = rules.nearest(data.map.rows, chosen);
+      const where = differs ? `Not at this setting; the nearest recorded has ${differs}` : "This setting, recorded";
       const place = `${Math.round(100 * row.way)} % of the way from standard training to the oracle`;
       const meter = make("meter", { min: 0, max: 1, value: row.way, "aria-label": place });
       trained.replaceChildren(make("b", {}, `Trained for real. ${where}: `), `${row.said} `, meter, ` ${place}. ${data.map.about}`);
@@ -348,12 +355,28 @@ words that the notebook saved stay as they are. */
     }
   }
 
+  /* A question says whether what is typed is right, as widgets.explorer.Question does. */
+  function questions() {
+    for (const asked of document.querySelectorAll(".question")) {
+      const input = asked.querySelector("input"), reply = asked.querySelector("[role=status]");
+      const { answer, within, said } = asked.dataset;
+      input.addEventListener("change", () => {
+        const typed = input.value.trim().replace(/%$/, "").replace(",", "."), off = Math.abs(Number(typed) - answer);
+        const hint = Math.abs(100 * typed - answer) <= within ? " A share? Here it is in %." : "";
+        if (!typed.trim()) reply.textContent = "";
+        else if (Number.isNaN(off)) reply.textContent = "✗ That is no number.";
+        else reply.textContent = off <= within ? `✓ It is ${said}.` : `✗ Not yet.${hint}`;
+      });
+    }
+  }
+
   const KINDS = { explorer, lookup };
   for (const place of document.querySelectorAll("[data-alive]")) {
     const data = JSON.parse(place.querySelector("script").textContent);
     KINDS[place.dataset.alive](place, data);
   }
   predictions();
+  questions();
   let waiting = 0;
   const again = () => {
     cancelAnimationFrame(waiting);
@@ -361,4 +384,5 @@ words that the notebook saved stay as they are. */
   };
   window.addEventListener("resize", again);
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  window.matchMedia("print").addEventListener("change", () => redrawn.forEach((show) => show())); // no frame comes
 })();

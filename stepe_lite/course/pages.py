@@ -63,6 +63,8 @@ def page(notebook, title, names=(), results=None, glossary=False):
 
     notebook = with_small_pictures(notebook)
     for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.id = "injected-parameters"  # papermill draws one by chance, which would make each page another
         for output in cell.get("outputs", []):
             for kind in KINDS.keys() & output.get("data", {}).keys():
                 output.data = {"text/html": _living(KINDS[kind], output.data[kind], results)}
@@ -72,7 +74,8 @@ def page(notebook, title, names=(), results=None, glossary=False):
     body, _ = exporter.from_notebook_node(without_widgets(notebook))
     body = re.sub(r'(href="\d\d_\w+)\.ipynb', r"\1.html", body)
     # What may be wider than a phone scrolls, so it must be reached by keyboard too.
-    body = body.replace('class="output_html', 'tabindex="0" class="output_html')
+    alone = r'(class="output_html[^>]*>)(?!\s*<\w+ class="(?:prediction|question|alive))'
+    body = re.sub(alone, r'tabindex="0" \1', body)
     at = names.index(title) if title in names else -1
     links = [("index", "All notebooks")] + [("glossary", "Glossary")] * glossary
     if at > 0:
@@ -80,7 +83,7 @@ def page(notebook, title, names=(), results=None, glossary=False):
     if 0 <= at < len(names) - 1:
         links += [(names[at + 1], f"{names[at + 1]} →")]
     nav = "".join(f'<a href="{quote(name)}.html">{escape(text)}</a>' for name, text in links)
-    scripts = "data-alive=" in body or 'class="prediction"' in body
+    scripts = any(words in body for words in ("data-alive=", 'class="prediction"', 'class="question"'))
     heading = _opening(notebook)["title"] or title
     return _document(heading, f"<nav aria-label='Pages'>{nav}</nav><main>{body}</main>", scripts)
 

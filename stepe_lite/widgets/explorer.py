@@ -1,6 +1,7 @@
 """Design a schedule: sliders, what the rule would exclude, and a button that trains with it."""
 
 import base64
+import html
 from dataclasses import replace
 
 import ipywidgets
@@ -189,6 +190,14 @@ class Question(ipywidgets.HBox):
             return
         hint = " A share? Here it is in %." if abs(100 * float(said) - self.answer) <= self.within else ""
         self.reply.value = f"✓ It is {self.answer:.3g}." if off <= self.within else f"✗ Not yet.{hint}"
+
+    def _repr_mimebundle_(self, **options):
+        """With a form in HTML, for pages where no kernel runs."""
+        field = '<input type="text" inputmode="decimal" size="8" placeholder="a number">'
+        label = f"<label>{html.escape(self.field.description)} {field}</label>"
+        data = f'data-answer="{float(self.answer)}" data-within="{self.within}" data-said="{self.answer:.3g}"'
+        form = f'<p class="question" {data}>{label} <span role="status"></span></p>'
+        return super()._repr_mimebundle_(**options) | {"text/html": form}
 
 
 def _labelled(control, text):
