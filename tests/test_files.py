@@ -20,7 +20,6 @@ from stepe_lite import (
     Everything,
     History,
     Ledger,
-    OneShotFilter,
     course,
     datasets,
     experiments,
@@ -232,7 +231,6 @@ FLAGS = {
     "progress": lambda flag, out: experiments.make([], out, progress=flag),
     "skip_unreadable": lambda flag, out: Dataset.from_folder(out, skip_unreadable=flag),
     "allow_empty": lambda flag, out: Dataset.from_folder(out, allow_empty=flag),
-    "restart": lambda flag, out: OneShotFilter(0.4, 2, restart=flag),
 }
 
 

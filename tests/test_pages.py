@@ -355,9 +355,9 @@ def test_on_paper_the_ink_is_dark(opened):
         const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
         let found = 0;
         for (let at = 0; at < pixels.length; at += 4) found += pixels[at + 3] > 200 && pixels[at] + pixels[at + 1] < 60;
-        return found;
+        return found > 500;
     }"""
-    assert page.evaluate(dark) > 500
+    page.wait_for_function(dark, timeout=60_000)  # the page hears of its new medium a moment later
     assert page.errors == []
 
 
