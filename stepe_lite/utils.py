@@ -22,6 +22,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class BadInput(ValueError):
     """Something that was passed is not allowed; the message is one sentence for whoever passed it."""
@@ -188,7 +190,7 @@ def written_beside(path):
         yield partial
         partial.replace(path)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in DISK_FULL:
             raise
         said = f"the disk is full ({error.strerror}), and what was there before is kept"
         raise OSError(error.errno, said, str(path)) from error

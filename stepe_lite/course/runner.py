@@ -3,7 +3,6 @@
 import ast
 import base64
 import concurrent.futures
-import errno
 import hashlib
 import json
 import multiprocessing
@@ -16,6 +15,7 @@ import time
 from pathlib import Path
 
 from ..utils import (
+    DISK_FULL,
     BadInput,
     check_choice,
     check_flag,
@@ -269,7 +269,7 @@ def by_papermill(path, partial, parameters, out, progress, at=0, **settings):
         at = f"cell {failure.cell_index + 1 - injected} (In [{failure.exec_count}])"
         return f"{at}: {failure.ename}: {failure.evalue}"
     except Exception as failure:  # a dead kernel, say: the other notebooks still run
-        if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(failure, OSError) and failure.errno in DISK_FULL:
             raise  # the copy is cut off, and the next one would be too
         if partial.stat().st_size == 0:
             nbformat.write(nbformat.read(path, as_version=4), partial)

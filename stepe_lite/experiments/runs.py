@@ -6,7 +6,6 @@ operating system releases it when that process ends, however it ends. So several
 grid that was killed goes on where it stopped, at most one epoch of each running run earlier.
 """
 
-import errno
 import functools
 import hashlib
 import json
@@ -32,6 +31,7 @@ from .. import datasets, schedules
 from ..history import History, StaleCheckpoint
 from ..training import fit
 from ..utils import (
+    DISK_FULL,
     BadInput,
     check_choice,
     check_file,
@@ -263,7 +263,7 @@ def _make(run, out):
     except BadInput:
         raise  # what was asked for is wrong, and would be at every call
     except Exception as error:  # whatever it is, the other runs go on
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise  # no other run would fare better
         said = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         write_record(run.path(out, ".error.json"), run.about | said | provenance())
