@@ -212,8 +212,8 @@ class Review:
             if not word and not label:
                 continue
             word = check_choice(where("decision"), word or ("keep" if label == given else "relabel"), _DECISIONS)
-            if word == "keep" and label not in ("", given):
-                raise BadInput(f"{where('decision')} is 'keep', but label is {label!r}, not {given!r}: relabel?")
+            if word != "relabel" and label not in ("", given):
+                raise BadInput(f"{where('decision')} is {word!r}, but label is {label!r}, not {given!r}: relabel?")
             if word == "relabel" and not label:
                 raise BadInput(f"{where('label')} is empty, but 'relabel' needs a class.")
             turn = sheets.number(row.get("turn", ""), where("turn"))

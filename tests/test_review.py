@@ -387,6 +387,7 @@ def test_what_is_no_review_is_refused(tmp_path):
     for old, new, said in (
         ("relabel", "rename", "line 2, column 'decision' is 'rename', but must be one of 'keep', 'relabel', 'drop'"),
         ("relabel,cat", "keep,cat", "line 2, column 'decision' is 'keep', but label is 'cat', not 'bee'"),
+        ("relabel,cat", "drop,cat", "line 2, column 'decision' is 'drop', but label is 'cat', not 'bee'"),
         ("relabel,cat", "relabel,", "line 2, column 'label' is empty, but 'relabel' needs a class"),
         ("\n9,", "\n-1,", "line 4, column 'sample': sample -1 is negative"),
         ("\n9,", "\n9.5,", "line 4, column 'sample' is '9.5', but must be a whole number"),
