@@ -1,5 +1,6 @@
 """The repository itself: README, environment, and what must not be in it."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import click
 import nbformat
+import pandas as pd
 import pytest
 
 from stepe_lite import experiments
@@ -43,6 +45,24 @@ def test_the_readme_s_figures_of_calibrate_are_the_recorded_ones():
     said = " ".join(README.split("settled by `--preset calibrate`")[1].split("`--preset cifar-stem`")[0].split())
     figures = {f"{100 * each:.1f} %" for each in runs[runs.dataset == "cifar100n"].accuracy_last}
     assert set(re.findall(r"[\d.]+ %", said)) == figures
+
+
+def test_the_readme_s_figures_of_bench_are_the_recorded_ones():
+    table = pd.read_csv(ROOT / "notebooks" / "results" / "bench.csv")
+    about = json.loads((ROOT / "notebooks" / "results" / "bench.json").read_text())
+    said = README.split("## What it costs")[1].split("\n## ")[0]
+    assert about["date"][:10] in said and about["command"] in said
+    recorded = {
+        f"{row.median:.{digits}f} ({row.low:.{digits}f}–{row.high:.{digits}f})"
+        for digits in (1, 2)
+        for row in table.itertuples()
+    }
+    spreads = re.findall(r"[\d.]+ \([\d.]+–[\d.]+\)", said)
+    assert len(spreads) > 20 and set(spreads) <= recorded
+    speeds = table[table.what == "training"]["median"]
+    assert re.search(r"training, images .* \| ([\d,; ]+) \|", said)[1] == "; ".join(
+        f"{speed:,.0f}" if speed < 1000 else f"{round(speed, -2):,.0f}" for speed in speeds
+    )
 
 
 def test_nothing_else_lies_at_the_top():
