@@ -1,5 +1,6 @@
 """The notebooks in a real JupyterLab and a real browser, as a learner sees them."""
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from stepe_lite.widgets.explorer import describe, make_rule
 
 PATHS = sorted(course.folder().glob("[0-9]*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+AXES = (("x", "width"), ("y", "height"))
 SHORT = {"epochs": 25, "seeds": [0, 1]}  # the whole notebooks are run by papermill; here it is the page that counts
 
 
@@ -162,10 +164,29 @@ def test_in_05_a_sample_is_looked_up(lab):
         assert notebook.errors() == []
 
 
+def assert_readable(cell, page, width):
+    """At this width of the page no part of the reviewer in `cell` is cut off, covered by another, or squeezed."""
+    page.set_viewport_size({"width": width, "height": 1000})
+    page.wait_for_timeout(500)
+    room = cell.bounding_box()
+    parts = cell.locator(":is(.widget-image, .widget-html, .widget-text, .jupyter-button):visible").all()
+    boxes = [part.bounding_box() for part in parts]
+    assert len(boxes) == 1 + 1 + 1 + 5
+    for box in boxes:
+        assert box["x"] >= room["x"] and box["x"] + box["width"] <= room["x"] + room["width"]
+    for one, other in itertools.combinations(boxes, 2):
+        apart = (one[x] + one[size] <= other[x] or other[x] + other[size] <= one[x] for x, size in AXES)
+        assert any(apart), (one, other)
+    natural = cell.locator(".widget-image").evaluate("picture => picture.naturalWidth / picture.naturalHeight")
+    assert boxes[0]["width"] / boxes[0]["height"] == pytest.approx(natural, rel=0.02)
+
+
 def test_in_08_one_is_relabelled_taken_back_relabelled_by_keyboard_and_exported(lab):
     with lab.open(course.find("08"), out="reviewed", **SHORT) as notebook:
         notebook.run_all()
         page = notebook.page
+        for width in (900, 1280):
+            assert_readable(page.locator(".jp-CodeCell", has_text="Reviewer(data"), page, width)
         relabel, undo, export = (page.locator(".jupyter-button", has_text=t) for t in ("Relabel", "Undo", "Export"))
         relabel.click()
         page.get_by_text("1 of 40 reviewed").wait_for()
