@@ -90,6 +90,8 @@ def run(notebooks, parameters, out, html, save, jobs):
         click.echo(f"{mark} {entry['name']}  {entry['seconds']:.1f} s, {held} of {len(entry['claims'])} claims hold")
         if not entry["ok"]:
             click.echo(f"    {entry['error']}")
+        for text in entry["told"]:
+            click.echo(f"    {text}")
     click.echo(f"Executed notebooks and report.json are in {Path(out).expanduser().resolve()}")
     if not all(entry["ok"] for entry in report["notebooks"]):
         sys.exit(1)
@@ -421,13 +423,23 @@ def clean(folder, review, destination):
     REVIEW is the review.csv of notebook 8, filled in there or in a spreadsheet. Rows without a decision stay as they
     are. Every other file is copied as it is; manifest.csv in the copy says where each is now.
     """
-    from .datasets import folders
+    from .datasets import folders, sheets
     from .review import Review
+    from .utils import BadInput
 
-    folders.listing(folder)  # is it there?
+    there = {sheets.printable(file) for file in folders.listing(folder)}
+    for row in sheets.read(review, ("file",), "review").rows:
+        if row["file"].strip() not in there:
+            raise BadInput(f"review is {review!r}, of another folder: {row['file']!r} is not in {folder!r}.")
     decided = Review.from_csv(review, folders.classes_of(folder))
+    if not decided.decisions:
+        raise BadInput(
+            f"review is {review!r}, in which none of {len(decided.table)} rows is decided on: write keep, relabel or "
+            "drop into the column decision."
+        )
     decided.copy_folder(folder, destination)
-    click.echo(f"{len(decided.decisions)} of {len(decided.table)} rows were decided on; the copy is in {destination}")
+    words = decided.as_table().decision.replace("", "undecided").value_counts()
+    click.echo(f"{', '.join(f'{n} × {word}' for word, n in words.items())}; the copy is in {destination}")
 
 
 @main.command()

@@ -43,9 +43,7 @@ def check_choice(name, value, allowed):
         if value is a or (plain and not isinstance(a, bool) and value == a):
             return a
     typed, known = str(value).lower(), {str(a).lower(): a for a in allowed}
-    close = [a for a in known if typed and a.startswith(typed)] or difflib.get_close_matches(
-        typed, known, n=1, cutoff=0.4
-    )
+    close = [a for a in known if typed and a.startswith(typed)] or difflib.get_close_matches(typed, known, n=1)
     hint = f" Did you mean {known[close[0]]!r}?" if close else ""
     raise BadInput(f"{name} is {value!r}, but must be one of {', '.join(map(repr, allowed))}.{hint}")
 

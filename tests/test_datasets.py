@@ -315,7 +315,7 @@ def test_from_folder_takes_a_second_folder_as_test_set(tmp_path, size):
 
 def test_from_folder_explains_what_is_wrong(tmp_path):
     train = save_images(tmp_path / "train", warm=[RED], cold=[BLUE])
-    with pytest.raises(FileNotFoundError, match=r"nowhere.*must be a folder with one sub-folder of images a class"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.*does not exist.*must be a folder with one sub-folder of"):
         Dataset.from_folder(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"test has the class 'hot', but path has only 'cold', 'warm'"):
         Dataset.from_folder(train, test=save_images(tmp_path / "test", hot=[RED]))

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import itertools
 import re
+import shlex
 import statistics
 from itertools import pairwise
 from pathlib import Path
@@ -14,11 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from sklearn.mixture import GaussianMixture
 
 from stepe_lite import StepE, analysis, checks, course, noise, ranking, schedules
 from stepe_lite.checks import shared
+from stepe_lite.cli import main
 from stepe_lite.schedules import constant
 
 EXERCISE_NUMBERS = sorted(shared.EXERCISES)
@@ -463,13 +466,38 @@ def test_every_claim_holds_with_other_seeds_and_every_exercise_solved(path, tmp_
     assert failures(report) == []
 
 
-def test_notebook_8_takes_a_small_folder_of_ones_own_to_a_cleaned_copy(tmp_path):
-    """What only the example has is skipped in a sentence: no guess is asked for that nothing is compared with."""
+def write_photos(folder):
+    """24 pictures of three classes."""
     rng = np.random.default_rng(0)
     for name, number in itertools.product(("ant", "bee", "cat"), range(8)):
-        path = tmp_path / "mine" / name / f"{number}.png"
+        path = folder / name / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (10, 9 + number, 3)).astype(np.uint8)).save(path)
+
+
+def test_the_readme_s_three_lines_clean_a_folder_beside_which_they_are_typed(tmp_path, monkeypatch):
+    write_photos(tmp_path / "photos")
+    readme = (course.folder().parent / "README.md").read_text("utf-8")
+    audit, rank, clean = (shlex.split(line)[1:] for line in re.findall(r"^ {4}(stepe-lite .* photos.*)$", readme, re.M))
+    monkeypatch.chdir(tmp_path)
+    assert "24 files: 24 image" in CliRunner().invoke(main, audit).output
+    ranked = CliRunner().invoke(main, rank)
+    assert ranked.exit_code == 0, ranked.output
+    assert f"24 rows wait for your decision: look at {Path('checked/suspects.png')} and fill in" in ranked.output
+    assert f"then: stepe-lite {shlex.join(clean)}" in ranked.output
+    refused = CliRunner().invoke(main, clean)
+    assert refused.exit_code == 2 and "none of 24 rows is decided on" in refused.output and not Path(clean[-1]).exists()
+    review = pd.read_csv("checked/review.csv", keep_default_na=False)
+    review.assign(decision=["drop", *["keep"] * 23]).to_csv("checked/review.csv", index=False)
+    cleaned = CliRunner().invoke(main, clean)
+    assert cleaned.exit_code == 0 and "23 × keep, 1 × drop" in cleaned.output
+    manifest = pd.read_csv(Path(clean[-1]) / "manifest.csv")
+    assert manifest.what.value_counts().to_dict() == {"kept": 23, "dropped": 1}
+
+
+def test_notebook_8_takes_a_small_folder_of_ones_own_to_a_cleaned_copy(tmp_path):
+    """What only the example has is skipped in a sentence: no guess is asked for that nothing is compared with."""
+    write_photos(tmp_path / "mine")
     chosen = {"folder": str(tmp_path / "mine"), "out": str(tmp_path / "out"), "size": 8, "rows": 4}
     chosen |= {"ranked_by": "standard", "epochs": 2, "warmup": 1}  # too short for the suggestions to be worth anything
     path = next(path for path in PATHS if path.name.startswith("08"))

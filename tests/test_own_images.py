@@ -308,7 +308,7 @@ def test_what_is_wrong_with_size_or_test_is_said_before_images_are_read(tmp_path
         Dataset.from_folder(tmp_path / "images", size=10**6)
     with pytest.raises(FileNotFoundError, match=r"test is .*nowhere.*, but must be a folder"):
         Dataset.from_folder(tmp_path / "images", test=tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match=r"test is .*none.csv', but must be a CSV file"):
+    with pytest.raises(FileNotFoundError, match=r"test is .*none.csv', which does not exist, but must be a CSV file"):
         Dataset.from_csv(table, test=tmp_path / "none.csv")
     assert next(count) == 0
     # The first file of another size ends it. Reading is slow, so the threads are not through before that is seen.

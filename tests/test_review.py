@@ -585,17 +585,23 @@ def test_the_command_copies_by_the_review_alone(tmp_path):
     review.copy_folder(source, tmp_path / "wanted")
     clean = lambda *given: CliRunner().invoke(main, ["clean", *map(str, given)])  # noqa: E731
     result = clean(source, tmp_path / "review.csv", tmp_path / "cleaned")
-    assert result.exit_code == 0 and f"1 of {len(review.table)} rows were decided on" in result.output
+    assert result.exit_code == 0 and "1 × drop; the copy is in" in result.output
     assert contents(tmp_path / "cleaned") == contents(tmp_path / "wanted")
     again = clean(source, tmp_path / "review.csv", tmp_path / "cleaned")
     assert again.exit_code == 1 and "exists already" in again.output
     missing = clean(tmp_path / "fotos", tmp_path / "review.csv", tmp_path / "x")
-    assert missing.exit_code == 1 and "must be a folder with one sub-folder of images a class" in missing.output
+    assert missing.exit_code == 1 and "does not exist, but must be a folder with one sub-folder" in missing.output
+    other = clean(tmp_path, tmp_path / "review.csv", tmp_path.parent / "x")
+    assert other.exit_code == 2 and f"of another folder: {review.table.file.iloc[0]!r} is not in" in other.output
+    assert "review is 'nowhere.csv', which does not exist" in clean(source, "nowhere.csv", tmp_path / "x").output
+    Review(table(files=True), CLASSES).to_csv(tmp_path / "open.csv")
+    undecided = clean(source, tmp_path / "open.csv", tmp_path / "x")
+    assert undecided.exit_code == 2 and "in which none of" in undecided.output and not (tmp_path / "x").exists()
 
 
 def test_images_in_no_sub_folder_and_a_folder_that_is_not_there_are_told(tmp_path):
     folder = make_folder(tmp_path / "mine")
     with pytest.raises(ValueError, match="must hold a sub-folder of images for each class, not the images"):
         Dataset.from_folder(folder / "bee", progress=False)
-    with pytest.raises(FileNotFoundError, match="fotos', but must be a folder of images, or a CSV file"):
+    with pytest.raises(FileNotFoundError, match="fotos', which does not exist, but must be a folder"):
         audit(tmp_path / "fotos", progress=False)

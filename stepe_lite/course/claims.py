@@ -43,6 +43,11 @@ def claim(text, value, above=None, below=None):
         raise ClaimBroken(line)
 
 
+def tell(text):
+    """Print `text`, which `stepe-lite run` repeats at its end: what to do next, for who has not opened the notebook."""
+    show(text, {"stepe_lite_told": True})
+
+
 def _number(name, value):
     try:
         if isinstance(value, numbers.Complex) and not isinstance(value, numbers.Real):

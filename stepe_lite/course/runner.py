@@ -3,11 +3,13 @@
 import ast
 import base64
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import multiprocessing
 import numbers
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -234,23 +236,22 @@ def _execute(path, out, parameters, progress, at=0):
     started = time.perf_counter()
     try:
         with written_beside(out / path.name) as partial:
-            error = by_papermill(path, partial, parameters, out, progress, at)
+            error = by_papermill(path, partial, parameters, os.getcwd(), progress, at)  # where paths given begin
             executed = nbformat.read(partial, as_version=4)
     finally:
         os.environ.pop(claims.VARIABLE) if before is None else os.environ.update({claims.VARIABLE: before})
     seconds = time.perf_counter() - started
-    stated = [
-        output.metadata["stepe_lite_claim"]
-        for _, output in outputs_of(executed)
-        if "stepe_lite_claim" in output.get("metadata", {})
-    ]
+    outputs = [(output, output.get("metadata", {})) for _, output in outputs_of(executed)]
+    stated = [metadata["stepe_lite_claim"] for _, metadata in outputs if "stepe_lite_claim" in metadata]
+    told = [output.data["text/plain"] for output, metadata in outputs if "stepe_lite_told" in metadata]
     error = error or _broken_claim(executed) or _widget_error(executed)
-    entry = {"name": path.stem, "seconds": round(seconds, 1), "ok": error is None, "error": error, "claims": stated}
+    entry = {"name": path.stem, "seconds": round(seconds, 1), "ok": error is None, "error": error}
+    entry |= {"claims": stated, "told": told}
     return entry, executed
 
 
-def by_papermill(path, partial, parameters, out, progress, at=0, **settings):
-    """Execute the notebook at `path` into the file `partial`; return what went wrong, or None.
+def by_papermill(path, partial, parameters, folder, progress, at=0, **settings):
+    """Execute the notebook at `path`, in `folder`, into the file `partial`; return what went wrong, or None.
 
     `settings`: more traits of nbclient.NotebookClient.
     """
@@ -260,7 +261,7 @@ def by_papermill(path, partial, parameters, out, progress, at=0, **settings):
     try:
         papermill.execute_notebook(
             _unformatted(path), _unformatted(partial), parameters,
-            kernel_name="python3", kernel_manager_class=_own_kernels(), cwd=str(out), log_output=False,
+            kernel_name="python3", kernel_manager_class=_own_kernels(), cwd=str(folder), log_output=False,
             extra_arguments=["--log-level=40"],  # silence ipykernel's warning that local kernels use TCP
             progress_bar={"desc": path.stem, "leave": False, "position": at} if progress else False, **settings,
         )  # fmt: skip
@@ -279,10 +280,23 @@ def by_papermill(path, partial, parameters, out, progress, at=0, **settings):
 def _own_kernels():
     """A manager of kernels that run this very Python: what "python3" stands for may be another one, or gone."""
     from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.channels import AsyncZMQSocketChannel
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
+    class AskingChannel(AsyncZMQSocketChannel):
+        # Once in thousands of cells a message is there, but ZeroMQ's one signal of it has been missed: who waits
+        # without a limit would wait for ever. So look again every few seconds.
+        async def get_msg(self, timeout=None):
+            while timeout is None:
+                with contextlib.suppress(queue.Empty):
+                    return await super().get_msg(5)
+            return await super().get_msg(timeout)
+
     class OwnKernels(AsyncKernelManager):
+        def client(self, **settings):
+            return super().client(shell_channel_class=AskingChannel, iopub_channel_class=AskingChannel, **settings)
+
         @property
         def kernel_spec(self):
             known = get_kernel_dict()

@@ -32,7 +32,9 @@ def audit(path, *, image="file", label="label", root=None, near=0.99, progress=T
     check_positive("near", near), check_flag("progress", progress)
     path = expand("path", path)
     if not path.exists():
-        raise FileNotFoundError(f"path is {str(path)!r}, but must be a folder of images, or a CSV file.")
+        raise FileNotFoundError(
+            f"path is {str(path)!r}, which does not exist, but must be a folder of images, or a CSV file."
+        )
     if path.is_dir():
         top, found = path, folders.listing(path)
         places = {file: path / file for file in found}

@@ -190,7 +190,7 @@ class Dataset:
     def from_folder(cls, path, *, size=None, test=None, allow_empty=False, **reading):
         """Your own images: one sub-folder a class. All that Pillow reads is an image, whatever its name.
 
-        size : scale every image to size × size pixels; None = they all have the same size already
+        size : scale every image to size × size pixels, stretched if it is not square; None = they all have one size
         test : a second such folder with clean labels; it may lack some of the classes
         allow_empty : sub-folders without images are no classes
         background : "white" (the default) or "black", what transparent parts lie on

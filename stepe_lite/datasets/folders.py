@@ -23,7 +23,10 @@ def listing(path, what="path"):
     """
     root = expand("path", path)
     if not root.is_dir():
-        raise FileNotFoundError(f"{what} is {str(path)!r}, but must be a folder with one sub-folder of images a class.")
+        fault = "is no folder" if root.exists() else "does not exist"
+        raise FileNotFoundError(
+            f"{what} is {str(path)!r}, which {fault}, but must be a folder with one sub-folder of images a class."
+        )
     found, links, roots = {}, [], [Path(os.path.realpath(root))]
 
     def visit(folder, prefix):
@@ -115,8 +118,8 @@ def copy(source, destination, decided):
 
     `decided` : dict "class/name" -> class name, or None = left out. Every other file is copied as it is, image or not.
     An image whose name is taken in its new class gets a number. The copy also gets a table, manifest.csv: a row a file
-    of `source`, where it is now and what happened to it. `source` is only read, and the copy appears under its name
-    only when it is whole.
+    of `source`, where it is now and what happened to it: kept as decided, now of another class, dropped, or copied.
+    `source` is only read, and the copy appears under its name only when it is whole.
 
     Raises FileExistsError if `destination` exists, ValueError if it lies in `source`, if `decided` names an image that
     is not there or a class that is none, or if a class would be left without images.
@@ -129,7 +132,8 @@ def copy(source, destination, decided):
     strange = [file for file in decided if file not in real]
     if strange:
         raise BadInput(f"source has no image {strange[0]!r}, which was decided on.")
-    places = _places(files, classes_of(source), {real[file]: label for file, label in decided.items()})
+    reviewed = {real[file]: label for file, label in decided.items()}
+    places = _places(files, classes_of(source), reviewed)
     left = {class_of(place) for file, place in places.items() if not files[file] and images.is_picture(file)}
     empty = {class_of(real[file]) for file in decided} - left
     if empty:
@@ -138,7 +142,8 @@ def copy(source, destination, decided):
     with folder_beside(destination) as partial:
         for file in files:
             place = places.get(file)
-            what = "dropped" if place is None else "copied" if place == file else f"now {class_of(place)}"
+            stays = "kept" if file in reviewed else "copied"
+            what = "dropped" if place is None else stays if place == file else f"now {class_of(place)}"
             if place is not None and not (source / file).is_file():
                 place, what = None, f"not copied: {files[file] or 'no regular file'}"
             if place is not None:

@@ -53,7 +53,8 @@ def read(path, size=None, background="white"):
                 image.draft(None, (2 * max(size),) * 2)  # a JPEG is decoded smaller, at least twice as large
             image.load()
             turn = _UPRIGHT.get(_orientation(image))  # asked again: of a TIFF, Pillow has done it by now
-            image = _eight_bits(image, facts, background)
+            image, see_through = _eight_bits(image, facts, background)
+            facts = facts._replace(alpha=see_through)
         image = image if turn is None else image.transpose(turn)
         if size is not None and image.size != size:
             image = image.resize(size, Image.Resampling.BILINEAR)
@@ -219,7 +220,7 @@ def _orientation(image):
 
 
 def _eight_bits(image, facts, background):
-    """A loaded image in RGB, 8 bits a channel."""
+    """A loaded image in RGB, 8 bits a channel, and whether parts of it were transparent."""
     from PIL import Image
 
     if image.mode[0] in "IF":
@@ -239,11 +240,13 @@ def _eight_bits(image, facts, background):
         if isinstance(hidden, int):
             grey.putalpha(Image.fromarray(np.where(values == hidden, 0, 255).astype(np.uint8)))
         image = grey
+    see_through = False
     if image.has_transparency_data:
-        under = Image.new("RGBA", image.size, BACKGROUNDS[background])
-        under.alpha_composite(image.convert("RGBA"))
+        image, under = image.convert("RGBA"), Image.new("RGBA", image.size, BACKGROUNDS[background])
+        see_through = image.getchannel("A").getextrema()[0] < 255  # not only a channel for it
+        under.alpha_composite(image)
         image = under
-    return image.convert("RGB")
+    return image.convert("RGB"), see_through
 
 
 def _reason(error):

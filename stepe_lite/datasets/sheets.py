@@ -26,7 +26,7 @@ def read(path, needed, what="path"):
     """
     path = check_file(what, path)
     if not path.is_file():
-        raise FileNotFoundError(f"{what} is {str(path)!r}, but must be a CSV file.")
+        raise FileNotFoundError(f"{what} is {str(path)!r}, which does not exist, but must be a CSV file.")
     for name in needed:
         if not isinstance(name, str):
             raise BadInput(f"a column is {name!r}, but must be text.")

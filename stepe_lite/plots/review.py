@@ -9,22 +9,23 @@ from .style import CLEAN, MISLABELED, new_axes, new_figure
 
 
 def suspects(data, table, is_mislabeled=None, columns=10):
-    """The images of the rows of `table`, see `review.suspicious`: under "given → suggested", the sample's number.
+    """The images of the rows of `table`, see `review.suspicious`: under "given → suggested"; below, number and file.
 
-    `is_mislabeled` bool, one a row, colours the titles; None = nobody knows, and they are black. Long names of classes
-    are cut short and take two lines.
+    An image that comes from a file is shown as it is there. `is_mislabeled` bool, one a row, colours the titles; None =
+    nobody knows, and they are black. Long names of classes are cut short and take two lines.
     """
     long = max(map(len, [*table.given, *table.suggested]), default=0) > 4
     between, size = ("\n→ ", 7) if long else (" → ", 9)
     rows = -(-len(table) // columns)
-    figure, axes = new_figure(rows, columns, (columns, (1.6 if long else 1.5) * rows))
+    figure, axes = new_figure(rows, columns, (columns, (1.7 if long else 1.6) * rows))
     for ax in axes.flat:
         ax.axis("off")
     colours = ["black"] * len(table) if is_mislabeled is None else np.where(is_mislabeled, MISLABELED, CLEAN)
     for ax, row, colour in zip(axes.flat, table.itertuples(), colours):
-        _image(data, row.Index, ax)
+        _image(data, row.Index, ax, side=160)
         ax.set_title(f"{_cut(row.given)}{between}{_cut(row.suggested)}", fontsize=size, color=colour)
-        ax.text(0.5, -0.04, row.Index, transform=ax.transAxes, ha="center", va="top", fontsize=7, color="0.4")
+        below = f"{row.Index}\n{_cut(row.file.rpartition('/')[2], 19)}" if "file" in table else row.Index
+        ax.text(0.5, -0.04, below, transform=ax.transAxes, ha="center", va="top", fontsize=6, color="0.4")
     return figure
 
 
@@ -36,12 +37,7 @@ def suspect(data, run, sample):
     known = run is not None and not hasattr(run, "probabilities")
     figure, axes = new_figure(1, 2 if known else 1, (6.4, 2.6), **({"width_ratios": [1, 1.6]} if known else {}))
     picture = axes[0, 0]
-    original = _original(data, sample)
-    if original is None:
-        _image(data, sample, picture)
-    else:
-        picture.imshow(original)
-        picture.axis("off")
+    _image(data, sample, picture, side=480)
     picture.set_title(f"sample {sample}\ngiven: {_cut(data.classes[data.labels[sample]], 26)}", fontsize=9)
     if known:
         trajectory(record_of(run), sample, axes[0, 1], "black")
@@ -49,15 +45,15 @@ def suspect(data, run, sample):
     return figure
 
 
-def _original(data, sample):
-    """The file of a sample as an upright image of at most 480 pixels, or None."""
+def _original(data, sample, side):
+    """The file of a sample as an upright image of at most `side` pixels, or None."""
     if data.files is None:
         return None
     try:
         image, _ = images.read(data.folder / data.files[sample])
     except ValueError:  # moved or changed since: what was read stays
         return None
-    image.thumbnail((480, 480))
+    image.thumbnail((side, side))
     return image
 
 
@@ -96,7 +92,11 @@ def _cut(name, length=13):
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
-def _image(data, sample, ax):
-    pixels = data.images[sample].permute(1, 2, 0).numpy()
-    ax.imshow(pixels[..., 0] if pixels.shape[2] == 1 else pixels, cmap="gray_r")
+def _image(data, sample, ax, side):
+    """Draw a sample: its file, of which at most `side` pixels are shown, or else what the network sees."""
+    shown = _original(data, sample, side)
+    if shown is None:
+        pixels = data.images[sample].permute(1, 2, 0).numpy()
+        shown = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+    ax.imshow(shown, cmap="gray_r")
     ax.axis("off")
