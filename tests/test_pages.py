@@ -172,19 +172,28 @@ def table():
 
 
 def test_the_nearest_recorded_setting_is_the_same_in_both_languages(script):
-    known, random = table(), np.random.default_rng(2)
+    known, random, far = table(), np.random.default_rng(2), 0
     assert known.way.between(0, 1).all() and known.way.iloc[0] == pytest.approx((0.805 - 0.7) / 0.2, abs=1e-3)
-    for _ in range(100):
-        shape = str(random.choice([name for name in schedules.names() if name != "constant"]))
-        asked = shape, *map(int, random.integers(0, 61, 2)), round(float(random.integers(0, 96)) / 100, 2)
-        soft, momentum, per_class = (random.choice(of) for of in ([None, 0.5], [0.0, 0.9], [False, True]))
+    for _ in range(200):
+        shape = str(random.choice(schedules.names()))
+        near = [int(random.choice(of) + random.integers(0, 4)) for of in ((0, 5, 30, 60), (0, 15), (20, 40, 80))]
+        asked = shape, *near[:2], round(near[2] / 100, 2)
+        soft, momentum, per_class = (
+            random.choice(of) for of in ([None] * 4 + [0.5], [0.0] * 4 + [0.9], [False] * 4 + [True])
+        )
         momentum, per_class = float(momentum), bool(per_class)
-        step_e = StepE(getattr(schedules, shape)(*asked[1:]), soft=soft, momentum=momentum, per_class=per_class)
+        schedule = (
+            schedules.constant(asked[3], asked[1]) if shape == "constant" else getattr(schedules, shape)(*asked[1:])
+        )
+        step_e = StepE(schedule, soft=soft, momentum=momentum, per_class=per_class)
         row, differs = schedule_map.nearest(known, step_e)
+        far += row is None
         rule = dict(zip(("shape", "warmup", "ramp", "final"), asked))
         rule |= {"soft": soft, "momentum": momentum, "perClass": per_class}
-        found = script.evaluate("([map, rule]) => rules.nearest(map, rule)", [known.to_dict("records"), rule])
-        assert (found["row"]["said"], found["differs"]) == (row.said, differs)
+        given = [known.to_dict("records"), rule, schedule_map.grid(known)]
+        found = script.evaluate("([map, rule, grid]) => rules.nearest(map, rule, grid)", given)
+        assert (found["row"] and found["row"]["said"], found["differs"]) == (None if row is None else row.said, differs)
+    assert 50 < far < 200
     _, differs = schedule_map.nearest(known, StepE(schedules.linear(9, 15, 0.41)))
     assert differs == "warm-up 5 instead of 9, final 40 % instead of 41 %"
     assert schedule_map.nearest(known, StepE(schedules.linear(5, 15, 0.4)))[1] == ""
@@ -192,6 +201,12 @@ def test_the_nearest_recorded_setting_is_the_same_in_both_languages(script):
     assert (row["shape"], row.way, differs) == ("standard", 0, "")  # nobody is excluded
     row, differs = schedule_map.nearest(known, StepE(schedules.linear(9, 15, 0.03)))
     assert (row["shape"], differs) == ("standard", "final 0 % instead of 3 %")
+    assert schedule_map.nearest(known, StepE(schedules.constant(0.4, 5)))[1] == ""
+    row, differs = schedule_map.nearest(known, StepE(schedules.linear(5, 15, 0.4), soft=1, momentum=0.9))
+    assert (row, differs) == (None, "with soft weights and a moving average")
+    row, differs = schedule_map.nearest(known, StepE(schedules.linear(5, 15, 0.6)))
+    grid = "warm-ups of 0, 5, 30, ramps of 0, 15 epochs and final fractions of 20, 40, 80 %"
+    assert (row, differs) == (None, f"near this setting, only {grid}")
 
 
 # --- a page
@@ -292,8 +307,21 @@ def test_the_map_and_the_recorded_runs_stand_beside_it(opened):
     assert source.locator("option").count() == 1 + len(alive.recorded(course.folder() / "results")) >= 4
     page.get_by_label("method").select_option("one-shot")
     assert trained.inner_text() == "Trainings are recorded here for Step-E alone."
+    assert page.get_by_label("ramp").is_disabled() and page.get_by_label("warm-up").is_enabled()
+    assert "One ranking, after the warm-up" in page.locator(".note").inner_text()
+    page.get_by_label("method").select_option("Step-E")
+    page.get_by_label("soft weights").check()
+    assert trained.inner_text() == "Trained for real: nothing is recorded with soft weights."
     source.select_option(index=1)
-    assert trained.inner_text() == "" and page.locator(".facts").first.inner_text().startswith("Replayed: ")
+    assert page.get_by_label("soft weights").is_checked() is False  # its own start values
+    assert trained.inner_text() == "Trainings are recorded for the losses of this run alone."
+    assert page.locator(".facts").first.inner_text().startswith("Replayed: ")
+    rate = page.evaluate(
+        "Math.round(100 * (place => place.explorer.rule().final)(document.querySelector('[data-alive]')))"
+    )
+    assert page.get_by_role("slider", name="final fraction").get_attribute("aria-valuetext") == f"{rate} %" != "40 %"
+    page.get_by_role("button", name="Back to the start values").click()
+    assert source.input_value() == "this run"
     assert page.errors == []
 
 
@@ -468,8 +496,9 @@ def test_ctrl_c_leaves_no_process_and_no_half_file(tmp_path, stop):
         notebook(tmp_path / f"{at}.ipynb", f"open('started{at}', 'w'); import time; time.sleep(600)") for at in (0, 1)
     ]
     out = tmp_path / "out"
+    out.mkdir()
     command = [sys.executable, "-m", "stepe_lite", "run", *map(str, paths), "--out", str(out), "--jobs", "2"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=out)
     end = time.monotonic() + 300
     while len(list(out.glob("started*"))) < 2 and time.monotonic() < end:
         time.sleep(0.2)

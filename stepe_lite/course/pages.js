@@ -5,6 +5,18 @@ Plain JavaScript on data that stand in the page; the rules are those of rule.js.
 words that the notebook saved stay as they are. */
 (() => {
   const TEMPERATURES = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10]; // nats
+  /* How many of the controls a method reads (warm-up, final fraction, ramp, shape, and what is Step-E's alone), and what
+  it does. */
+  const METHODS = {
+    "Step-E": [7, "Each epoch ranks the samples by loss. During the warm-up nobody is excluded; then those with the highest " +
+      "losses are, more and more of them over the ramp, up to the final fraction of all samples."],
+    "loss truncation": [2, "After the warm-up the final fraction is excluded at once, without a ramp; ranked anew each epoch."],
+    "self-paced": [4, "The other way round: at first only the easy samples, those of low loss, are in; over the ramp all come in."],
+    "one-shot": [2, "One ranking, after the warm-up: who is excluded then stays out for ever."],
+    "random exclusion": [4, "As many as Step-E excludes, but drawn by chance: the control for the ranking."],
+    "standard": [0, "Nobody is ever excluded."],
+    "oracle by removal": [0, "All mislabeled samples are out from the start, and no other: only who knows the truth can do that."],
+  };
   const ROWS = 500; // samples drawn one by one; of more, evenly spaced ones
   let names = 0;
 
@@ -131,6 +143,7 @@ words that the notebook saved stay as they are. */
     const [temperature, temperatureLine] = choice("temperature (nats)", TEMPERATURES, 0.5, act);
     const [perClass, perClassLine] = box("rank within each class", act);
     const reset = make("button", { type: "button", onclick: () => back() }, "Back to the start values");
+    const note = make("p", { className: "note" });
     const facts = make("p", { className: "facts", role: "status" });
     const trained = make("p", { className: "trained" });
     const speed = make("p", { className: "speed" });
@@ -143,8 +156,7 @@ words that the notebook saved stay as they are. */
     place.replaceChildren(
       make("div", { className: "controls", role: "group", "aria-label": "Settings of the rule" }, sourceLine, methodLine,
         shapeLine, warmupLine, rampLine, finalLine, momentumLine, softLine, temperatureLine, perClassLine, reset),
-      make("p", { className: "note" }, "Each epoch ranks the samples by loss. During the warm-up nobody is excluded; then " +
-        "those with the highest losses are, more and more of them over the ramp, up to the final fraction of all samples."),
+      note,
       make("div", { className: "pictures" }, ...pictures.map((each) => each.element)), facts, trained, speed);
 
     function pick() {
@@ -152,20 +164,26 @@ words that the notebook saved stay as they are. */
       run = runs[name] ??= rules.runOf(data.runs[name]);
       run.rate = run.wrong.reduce((sum, each) => sum + each, 0) / run.n;
       run.rows ??= rowsOf(run);
-      for (const each of [warmup, ramp]) {
-        each.max = run.epochs;
-        each.say();
-      }
+      for (const each of [warmup, ramp]) each.max = run.epochs;
+      times.length = 0;
+      speed.textContent = "";
+      begin();
+    }
+
+    /* The start values: of the notebook for its own run, for another in proportion, with its own noise rate. */
+    function begin() {
+      const first = Object.keys(data.runs)[0], own = source.value === first, scale = run.epochs / runs[first].epochs;
+      shape.value = start.shape;
+      [warmup.value, ramp.value] = [start.warmup, start.ramp].map((each) => Math.round(scale * each));
+      [final.value, momentum.value] = [Math.round(100 * (own ? start.final : run.rate)), 0];
+      [soft.checked, perClass.checked, temperature.value] = [start.soft !== null, false, start.soft ?? 0.5];
+      for (const each of [warmup, ramp, final, momentum]) each.say();
       show();
     }
 
     function back() {
-      Object.assign(method, { value: "Step-E" });
-      shape.value = start.shape;
-      [warmup.value, ramp.value, final.value, momentum.value] = [start.warmup, start.ramp, 100 * start.final, 0];
-      [soft.checked, perClass.checked, temperature.value] = [start.soft !== null, false, start.soft ?? 0.5];
-      for (const each of [warmup, ramp, final, momentum]) each.say();
-      show();
+      [source.value, method.value] = [Object.keys(data.runs)[0], "Step-E"];
+      pick();
     }
 
     /* What the controls say, for rule.js. */
@@ -178,9 +196,13 @@ words that the notebook saved stay as they are. */
 
     function show() {
       const chosen = rule(), own = chosen.method === "Step-E";
-      for (const each of [shape, momentum, soft, perClass]) each.disabled = !own && !(each === shape &&
-        ["self-paced", "random exclusion"].includes(chosen.method));
+      const [used, said] = METHODS[chosen.method];
+      for (const [at, each] of [warmup, final, ramp, shape, momentum, soft, perClass].entries()) each.disabled = at >= used;
+      ramp.disabled ||= chosen.shape === "constant";
       temperature.disabled = !own || !soft.checked;
+      note.textContent = said + (chosen.momentum && own ? " The moving average ranks by the mean of all losses so far, the " +
+        "last ones counting most; near 1, old ones count as well." : "") +
+        (chosen.perClass && own ? " Each given class loses the same fraction, so none can vanish." : "");
       const weights = rules.replay(chosen, run), rows = rules.outcome(weights, run);
       facts.textContent = rules.describe(rows);
       draw(chosen, weights, rows);
@@ -217,7 +239,7 @@ words that the notebook saved stay as they are. */
         const at = Array.from({ length: 201 }, (_, i) => (i * epochs) / 200);
         path(pen, ink, [], at.map((epoch) => [px(epoch), py(planned(epoch))]));
       });
-      whom.explain([["mislabeled (on top)", bad, "fill"], ["clean", good, "fill"], [chosen.soft ? "paler: more weight" : "blank: kept", "transparent", "solid"]]);
+      whom.explain([["mislabeled (on top)", bad, "fill"], ["clean", good, "fill"], [chosen.soft ? "fainter: more weight" : "blank: kept", "transparent", "solid"]]);
       whom.show(`The samples one by one, mislabeled on top; coloured where excluded. ${said}.`, { x, y: [100, 0] }, (pen, px, py) => {
         const image = (run.image ??= new ImageData(epochs, run.rows.length)), shades = [good, bad].map(parts);
         run.rows.forEach((sample, row) => {
@@ -241,14 +263,18 @@ words that the notebook saved stay as they are. */
     /* What training gave at this setting, or the nearest that was recorded. */
     function compare(chosen) {
       if (!data.map || source.value !== Object.keys(data.runs)[0]) {
-        trained.replaceChildren();
+        trained.replaceChildren("Trainings are recorded for the losses of this run alone.");
         return;
       }
       if (chosen.method !== "Step-E") {
         trained.replaceChildren("Trainings are recorded here for Step-E alone.");
         return;
       }
-      const { row, differs } = rules.nearest(data.map.rows, chosen);
+      const { row, differs } = rules.nearest(data.map.rows, chosen, data.map.grid);
+      if (row === null) {
+        trained.replaceChildren(make("b", {}, "Trained for real: "), `nothing is recorded ${differs}.`);
+        return;
+      }
       const where = differs ? `Not at this setting; the nearest recorded has ${differs}` : "This setting, recorded";
       const place = `${Math.round(100 * row.way)} % of the way from standard training to the oracle`;
       const meter = make("meter", { min: 0, max: 1, value: row.way, "aria-label": place });
@@ -256,7 +282,6 @@ words that the notebook saved stay as they are. */
     }
 
     pick();
-    back();
     redrawn.push(show);
     place.explorer = { rule, show };
   }

@@ -172,8 +172,12 @@ const rules = (() => {
     return `${end}; mean weight ${fixed(last.weightMislabeled, 2)} if mislabeled, ${fixed(last.weightClean, 2)} if clean`;
   }
 
-  /* As experiments.schedule_map.nearest: the recorded setting that is nearest to a rule, and in words what differs. */
-  function nearest(map, rule) {
+  /* As experiments.schedule_map.nearest: the recorded setting that is nearest to a rule, and in words what differs;
+  or null, and why there is none. `grid` says what is recorded. */
+  function nearest(map, rule, grid) {
+    const unlike = [["soft weights", rule.soft !== null], ["a moving average", rule.momentum > 0],
+      ["a ranking within each class", rule.perClass]].filter(([, given]) => given).map(([name]) => name);
+    if (rule.shape === "constant") rule = { ...rule, ramp: 0 };
     const points = (each) => Math.round(100 * each.final), standard = (row) => row.shape === "standard";
     const start = (row) => Math.abs(row.warmup - rule.warmup), end = (row) => Math.abs(points(row) - points(rule));
     const other = (row) => row.ramp > 0 && rule.ramp > 0 && row.shape !== rule.shape;
@@ -183,11 +187,11 @@ const rules = (() => {
         : 5 * other(row) + start(row) + Math.abs(row.ramp - rule.ramp) + end(row);
       if (far < least) [best, least] = [row, far];
     }
+    if (unlike.length && !(standard(best) && least === 0)) return { row: null, differs: `with ${unlike.join(" and ")}` };
+    if (least > 6) return { row: null, differs: `near this setting, only ${grid}` };
     const pairs = [
       ["warm-up", best.warmup, rule.warmup], ["ramp", best.ramp, rule.ramp], ["final", `${points(best)} %`, `${points(rule)} %`],
-      ["shape", best.shape, other(best) ? rule.shape : best.shape], ["weights", "hard", rule.soft === null ? "hard" : "soft"],
-      ["moving average", "none", rule.momentum ? `${rule.momentum}` : "none"],
-      ["ranking", "over all", rule.perClass ? "within each class" : "over all"],
+      ["shape", best.shape, other(best) ? rule.shape : best.shape],
     ];
     const nearer = start(best) <= end(best) ? "warm-up" : "final";
     const differs = pairs.filter(([name, its, mine]) => its !== mine && (!standard(best) || name === nearer));

@@ -25,6 +25,7 @@ SEEDS = 5
 KEY = "shape", "warmup", "ramp", "final", "seed"
 COLUMNS = (*KEY, "accuracy_last", "precision", "recall")
 FILE = "schedules.csv"
+NEAR = 6  # epochs and points of the fraction, all differences together
 ABOUT = "Digits, 40 % symmetric noise, mlp, 60 epochs; mean ± standard deviation over the seeds, last epoch."
 
 
@@ -101,29 +102,44 @@ def nearest(table, rule):
     """The row of a `summary` that is nearest to a StepE, and in words what differs from it: "" if nothing does.
 
     An epoch counts as a point of the fraction, another shape as five, if both have a ramp. A rule becomes standard
-    training when either its warm-up lasts to the end or its fraction is 0.
+    training when either its warm-up lasts to the end or its fraction is 0. Where no row is within NEAR, or the rule has
+    what no recorded one has, the row is None and the words say why.
     """
+    unlike = {"soft weights": rule.soft is not None, "a moving average": rule.momentum > 0}
+    unlike |= {"a ranking within each class": rule.per_class is not False}
     asked = rule.schedule
     other = (table["shape"] != asked.shape) & (table.ramp > 0) & (asked.ramp > 0)
     warmup, final = (table.warmup - asked.warmup).abs(), ((100 * table.final).round() - round(100 * asked.final)).abs()
     standard = table["shape"] == LEVELS[0]
     far = (5 * other + warmup + (table.ramp - asked.ramp).abs() + final).mask(standard, np.minimum(warmup, final))
     row = table.loc[far.idxmin()]
+    nobody = standard[row.name] and far[row.name] == 0  # is excluded, whatever else is set
+    if any(unlike.values()) and not nobody:
+        return None, f"with {' and '.join(name for name, given in unlike.items() if given)}"
+    if far[row.name] > NEAR:
+        return None, f"near this setting, only {grid(table)}"
     pairs = {"warm-up": (row.warmup, asked.warmup), "ramp": (row.ramp, asked.ramp)}
     pairs["final"] = f"{100 * row.final:.0f} %", f"{100 * asked.final:.0f} %"
     pairs["shape"] = (row["shape"], asked.shape) if other[row.name] else ("", "")
-    pairs["weights"] = "hard", "hard" if rule.soft is None else "soft"
-    pairs["moving average"] = "none", f"{rule.momentum:g}" if rule.momentum else "none"
-    pairs["ranking"] = "over all", "over all" if rule.per_class is False else "within each class"
     if standard[row.name]:
         nearer = "warm-up" if warmup[row.name] <= final[row.name] else "final"
         pairs = {nearer: pairs[nearer]}
     return row, ", ".join(f"{name} {its} instead of {mine}" for name, (its, mine) in pairs.items() if its != mine)
 
 
+def grid(table):
+    """The settings of a `summary` in words."""
+    table = table[table["shape"] != LEVELS[0]]
+    settings = table.warmup, table.ramp, (100 * table.final).round().astype(int)
+    lists = (", ".join(map(str, sorted(set(values)))) for values in settings)
+    return "warm-ups of {}, ramps of {} epochs and final fractions of {} %".format(*lists)
+
+
 def said(table, rule):
     """What training gave at the setting of a StepE, or the nearest that was recorded, as one line of HTML."""
     row, other = nearest(table, rule)
+    if row is None:
+        return f"<b>Trained for real:</b> nothing is recorded {other}. Train with these settings to see."
     where = f"Not at this setting; the nearest recorded has {other}" if other else "This setting, recorded"
     way = f"{100 * row.way:.0f} % of the way from standard training to the oracle"
     return f"<b>Trained for real. {where}:</b> {row.said} {way}. {ABOUT}"

@@ -17,7 +17,7 @@ def suspects(data, table, is_mislabeled=None, columns=10):
     long = max(map(len, [*table.given, *table.suggested]), default=0) > 4
     between, size = ("\n→ ", 7) if long else (" → ", 9)
     rows = -(-len(table) // columns)
-    figure, axes = new_figure(rows, columns, (columns, (1.7 if long else 1.6) * rows))
+    figure, axes = new_figure(rows, columns, (columns, (1.8 if long else 1.75) * rows))
     for ax in axes.flat:
         ax.axis("off")
     colours = ["black"] * len(table) if is_mislabeled is None else np.where(is_mislabeled, MISLABELED, CLEAN)

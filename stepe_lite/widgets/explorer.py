@@ -135,6 +135,7 @@ class ScheduleExplorer(ipywidgets.VBox):
         page = {"runs": {"this run": run}, "start": rule | {"soft": self.rule.soft}, "picture": picture}
         if self.map is not None:
             page["map"] = {"rows": self.map.to_dict("records"), "about": schedule_map.ABOUT}
+            page["map"]["grid"] = schedule_map.grid(self.map)
         return super()._repr_mimebundle_(**options) | {alive.EXPLORER: page | {"said": self.facts.value}}
 
     def _reset(self, button):
