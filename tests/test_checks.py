@@ -83,7 +83,31 @@ def one_wrong_class_each(labels, rate, k):
     return shifted(labels, rate, k, places, 1 + (labels[places] * 7) % (k - 1))
 
 
+def with_places_of_the_class(losses, labels, fraction):
+    weights = torch.ones(len(losses))
+    for c in labels.unique():
+        of_class = losses[labels == c]
+        weights[of_class.topk(round(fraction * len(of_class))).indices] = 0
+    return weights
+
+
+def in_a_copy(losses, labels, fraction):
+    weights = torch.ones(len(losses))
+    for c in labels.unique():
+        of_class = losses[labels == c]
+        weights[labels == c][of_class.topk(round(fraction * len(of_class))).indices] = 0
+    return weights
+
+
+def kept_of_the_mislabeled(excluded, labels, is_mislabeled):
+    members = [is_mislabeled & (labels == c) for c in labels.unique()]
+    return min((~excluded)[each].float().mean().item() for each in members if each.any())
+
+
 SAID = [
+    ("rank_per_class", with_places_of_the_class, "places within a class"),
+    ("rank_per_class", in_a_copy, "change a copy"),
+    ("worst_class", kept_of_the_mislabeled, "of the mislabeled"),
     ("early_stopping_epoch", patient(2), "rises again"),
     ("early_stopping_epoch", patient(10), "rises again"),
     ("early_stopping_epoch", lambda accuracy: len(accuracy) - 1 - np.argmax(accuracy[::-1]), "Take the first"),

@@ -92,6 +92,13 @@ def _explain_per_class(weights, losses, labels, fraction):
     each = [ranking.exclude_highest(losses[labels == c], fraction) for c in labels.unique()]
     if torch.equal(weights, torch.cat(each)):
         raise Wrong("Your weights come class by class. Put each back at the place of its sample.")
+    misplaced = torch.ones_like(weights)
+    for of_class in each:
+        misplaced[(of_class == 0).nonzero()] = 0
+    if torch.equal(weights, misplaced):
+        raise Wrong("You take places within a class for places among all samples: (labels == c).nonzero() tells those.")
+    if weights.all():
+        raise Wrong("Nobody is excluded. Did you change a copy? weights[labels == c][…] = 0 leaves weights alone.")
     for c in labels.unique():
         explain_weights(weights[labels == c], losses[labels == c], fraction, f"In class {int(c)}: ")
 
@@ -100,7 +107,7 @@ def _explain_per_class(weights, losses, labels, fraction):
 def worst_class(answer):
     """`answer(excluded, labels, is_mislabeled)`: the least share of right labels that a class keeps."""
     examples = (  # a text a class, a letter a sample: right or wrong label; a capital is excluded
-        ("rrrrRRwwWW", "rrrrrrrrRWWW", "rrRwwwwwWWWW"),
+        ("rrrrrrrrRWWW", "rrrrRRwwWW", "rrRwwwwwWWWW"),
         ("rrrrrrrrrrWWWW", "RRRRw", "rRwww", "rrrrr"),
         ("rrrrRRRRRR", "rrrRwwwWWWWWWWW", "rrrr"),
     )
@@ -118,6 +125,8 @@ def worst_class(answer):
             continue
         told = {
             1 - wanted: "That is the share that is lost. How much is kept?",
+            min(kept[each].mean().item() for c in classes if (each := wrong & (labels == c)).any()): "That is of the "
+            "mislabeled. Look at the right labels.",
             100 * wanted: "That is a percentage. Leave it as a share.",
             sum(shares) / len(shares): "That is the mean over the classes. Take the smallest.",
             max(shares): "That is the best class. Take the smallest share.",
