@@ -314,7 +314,7 @@ def test_the_map_and_the_recorded_runs_stand_beside_it(opened):
     assert trained.inner_text() == "Trained for real: nothing is recorded with soft weights."
     source.select_option(index=1)
     assert page.get_by_label("soft weights").is_checked() is False  # its own start values
-    assert trained.inner_text() == "Trainings are recorded for the losses of this run alone."
+    assert trained.inner_text() == "Trainings are recorded for “this run” alone."
     assert page.locator(".facts").first.inner_text().startswith("Replayed: ")
     rate = page.evaluate(
         "Math.round(100 * (place => place.explorer.rule().final)(document.querySelector('[data-alive]')))"
@@ -323,6 +323,15 @@ def test_the_map_and_the_recorded_runs_stand_beside_it(opened):
     page.get_by_role("button", name="Back to the start values").click()
     assert source.input_value() == "this run"
     assert page.errors == []
+
+
+def test_on_a_phone_the_line_of_numbers_is_in_sight_of_the_sliders(opened):
+    page = opened()
+    page.set_viewport_size({"width": 360, "height": 700})
+    page.get_by_role("slider", name="warm-up").scroll_into_view_if_needed()
+    page.wait_for_timeout(200)
+    box = page.locator(".facts").first.bounding_box()
+    assert 0 < box["y"] and box["y"] + box["height"] <= 700
 
 
 def test_a_sample_is_looked_up_and_a_guess_is_compared(opened, data, standard):

@@ -263,7 +263,7 @@ words that the notebook saved stay as they are. */
     /* What training gave at this setting, or the nearest that was recorded. */
     function compare(chosen) {
       if (!data.map || source.value !== Object.keys(data.runs)[0]) {
-        trained.replaceChildren("Trainings are recorded for the losses of this run alone.");
+        trained.replaceChildren("Trainings are recorded for “this run” alone.");
         return;
       }
       if (chosen.method !== "Step-E") {
