@@ -137,6 +137,15 @@ def test_what_is_transparent_lies_on_white_or_black(tmp_path, name):
         assert np.abs(found[1, -2] - (200, 0, 0)).max() <= 2
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])
+def test_an_image_that_could_be_transparent_but_is_not_is_not_called_so(tmp_path, name):
+    opaque = saved(tmp_path / name, smooth().convert("RGBA"))
+    assert images.read(opaque)[1].alpha is False
+    clear = smooth().convert("RGBA")
+    clear.putpixel((0, 0), (1, 2, 3, 254))
+    assert images.read(saved(tmp_path / f"clear-{name}", clear))[1].alpha is True
+
+
 def test_the_transparent_value_of_grey_and_palette_images_counts_too(tmp_path):
     deep = np.where(RAMP > 0.5, 40000, 100).astype(np.uint16)
     path = saved(tmp_path / "deep.png", Image.fromarray(deep), transparency=100)

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stepe_lite import Dataset, History, Ledger, StepE, fit, noise, schedules
+from stepe_lite import Dataset, History, Ledger, StepE, fit, noise, plots, schedules
 from stepe_lite.cli import main
 from stepe_lite.datasets import folders, sheets
 from stepe_lite.datasets.audit import audit
-from stepe_lite.review import Review, suspicious
+from stepe_lite.review import Review, class_named, suspicious
 
 CLASSES = ("ant", "bee", "cat")
 GIVEN = ["bee", "ant", "cat", "cat", "bee"]
@@ -570,6 +570,22 @@ def test_labels_that_do_not_fit_the_folder_are_refused_before_anything_is_writte
     with pytest.raises(ValueError, match=said):
         folders.copy(tmp_path / "mine", tmp_path / "cleaned", labels)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_the_pictures_of_the_suspects_are_the_files_with_their_names(tmp_path):
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (40, 20), "red").save(tmp_path / name / "wide photograph.png")
+    data = Dataset.from_folder(tmp_path, size=8, progress=False)
+    figure = plots.suspects(data, suspicious(data, torch.rand(3, 2)))
+    first = figure.axes[0]
+    assert first.images[0].get_array().shape[:2] == (20, 40)  # not the square that the network sees
+    assert "wide photograph.png" in first.texts[0].get_text()
+
+
+def test_a_word_far_from_all_that_are_allowed_gets_no_hint():
+    with pytest.raises(ValueError, match=r"'boat', but must be one of 'car', 'cat', 'ship'\.$"):
+        class_named("boat", ("car", "cat", "ship"), "the class")
 
 
 def test_a_review_without_files_cannot_be_copied(tmp_path):
