@@ -452,7 +452,6 @@ def doctor(root):
     from packaging.requirements import Requirement
 
     from . import datasets
-    from .course import runner
 
     click.echo(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     broken = []
@@ -477,10 +476,12 @@ def doctor(root):
     click.echo(f"device: {torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu, no CUDA GPU'}")
     for each in datasets.names():
         click.echo(f"data {each}: {_where(each, root)}")
-    if stale := runner.kernel_fault():
-        click.echo(f"✗ {stale}")
     if broken:
         quoted = " ".join(f'"{need}"' for need in broken)
         click.echo(f"Mend with: {sys.executable} -m pip install {quoted}")
-    if broken or stale:
+        sys.exit(1)
+    from .course import kernels  # imports what may have been missing
+
+    if stale := kernels.fault():
+        click.echo(f"✗ {stale}")
         sys.exit(1)

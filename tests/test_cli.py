@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib.metadata
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from stepe_lite import History, __version__, course, datasets
 from stepe_lite.cli import main
+from stepe_lite.course import kernels
 from stepe_lite.experiments import METHODS, PRESETS
 from stepe_lite.experiments.plan import MAIN
 
@@ -411,8 +413,23 @@ def test_doctor_finds_nothing_to_mend_here():
     assert "✗" not in result.output
 
 
+def test_doctor_names_what_is_missing_even_where_it_is_jupyter(monkeypatch):
+    of = importlib.metadata.version
+
+    def version(name):
+        if name == "ipykernel":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return of(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(kernels, "fault", lambda: pytest.fail("needs what is missing"))
+    result = stepe_lite("doctor")
+    assert result.exit_code == FAILED and "✗ ipykernel missing" in result.output, result.output
+    assert 'pip install "ipykernel' in result.output
+
+
 def test_doctor_names_a_stale_kernel(tmp_path, monkeypatch):
-    monkeypatch.setattr(course.runner, "kernel_fault", lambda: "JupyterLab's kernel python3 is stale.")
+    monkeypatch.setattr(kernels, "fault", lambda: "JupyterLab's kernel python3 is stale.")
     result = stepe_lite("doctor")
     assert result.exit_code == FAILED and "✗ JupyterLab's kernel python3 is stale." in result.output
 

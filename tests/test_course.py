@@ -21,7 +21,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
 from stepe_lite import course
-from stepe_lite.course import ClaimBroken, claim, pages, runner
+from stepe_lite.course import ClaimBroken, claim, kernels, pages, runner
 from stepe_lite.utils import only_one
 
 
@@ -489,7 +489,7 @@ def test_a_stale_kernel_is_told_of_and_does_not_matter_to_run(tmp_path, monkeypa
     spec.parent.mkdir(parents=True)
     spec.write_text('{"argv": [' if kind == "cut" else json.dumps(STALE[kind] | {"display_name": "x", "language": "p"}))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-    said = runner.kernel_fault()
+    said = kernels.fault()
     assert said.startswith("JupyterLab's kernel python3 (") and "Mend with: jupyter kernelspec remove python3" in said
     assert (
         "\n" not in said and {"gone": "/nowhere/python", "no package": "false", "cut": "cannot be read"}[kind] in said
@@ -501,7 +501,7 @@ def test_a_stale_kernel_is_told_of_and_does_not_matter_to_run(tmp_path, monkeypa
 
 
 def test_the_kernel_of_this_python_is_fine():
-    assert runner.kernel_fault() is None
+    assert kernels.fault() is None
 
 
 def test_two_notebooks_of_one_name_are_refused(must_not_run, tmp_path):

@@ -3,16 +3,13 @@
 import ast
 import base64
 import concurrent.futures
-import contextlib
 import hashlib
 import json
 import multiprocessing
 import numbers
 import os
-import queue
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -258,10 +255,12 @@ def by_papermill(path, partial, parameters, folder, progress, at=0, **settings):
     import nbformat
     import papermill
 
+    from .kernels import OwnKernels
+
     try:
         papermill.execute_notebook(
             _unformatted(path), _unformatted(partial), parameters,
-            kernel_name="python3", kernel_manager_class=_own_kernels(), cwd=str(folder), log_output=False,
+            kernel_name="python3", kernel_manager_class=OwnKernels, cwd=str(folder), log_output=False,
             extra_arguments=["--log-level=40"],  # silence ipykernel's warning that local kernels use TCP
             progress_bar={"desc": path.stem, "leave": False, "position": at} if progress else False, **settings,
         )  # fmt: skip
@@ -275,53 +274,6 @@ def by_papermill(path, partial, parameters, folder, progress, at=0, **settings):
         if partial.stat().st_size == 0:
             nbformat.write(nbformat.read(path, as_version=4), partial)
         return f"{type(failure).__name__}: {failure}"
-
-
-def _own_kernels():
-    """A manager of kernels that run this very Python: what "python3" stands for may be another one, or gone."""
-    from ipykernel.kernelspec import get_kernel_dict
-    from jupyter_client.channels import AsyncZMQSocketChannel
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-
-    class AskingChannel(AsyncZMQSocketChannel):
-        # Once in thousands of cells a message is there, but ZeroMQ's one signal of it has been missed: who waits
-        # without a limit would wait for ever. So look again every few seconds.
-        async def get_msg(self, timeout=None):
-            while timeout is None:
-                with contextlib.suppress(queue.Empty):
-                    return await super().get_msg(5)
-            return await super().get_msg(timeout)
-
-    class OwnKernels(AsyncKernelManager):
-        def client(self, **settings):
-            return super().client(shell_channel_class=AskingChannel, iopub_channel_class=AskingChannel, **settings)
-
-        @property
-        def kernel_spec(self):
-            known = get_kernel_dict()
-            return KernelSpec(**{name: known[name] for name in ("argv", "display_name", "language")})
-
-    return OwnKernels
-
-
-def kernel_fault():
-    """What is wrong with the kernel "python3", which JupyterLab gives to the notebooks, as a sentence; else None."""
-    from jupyter_client.kernelspec import KernelSpecManager
-
-    try:
-        spec = KernelSpecManager().get_kernel_spec("python3")
-        look = (
-            "from importlib.util import find_spec; raise SystemExit(0 if find_spec('stepe_lite') else 'no stepe_lite')"
-        )
-        found = subprocess.run([spec.argv[0], "-c", look], capture_output=True, text=True, env=os.environ | spec.env)
-        why = f"runs {spec.argv[0]}, which says: {found.stderr.strip()}" if found.returncode else None
-        place = spec.resource_dir
-    except OSError as error:
-        why, place = f"runs {error.filename}, which cannot be started ({error.strerror})", spec.resource_dir
-    except Exception as error:  # no kernel of that name, or a damaged file: half a dozen unrelated types
-        why, place = f"cannot be read ({error})", "kernels/python3"
-    return why and f"JupyterLab's kernel python3 ({place}) {why}. Mend with: jupyter kernelspec remove python3"
 
 
 def _unformatted(path):
