@@ -43,8 +43,9 @@ class Settings:
     device : "auto" (a CUDA GPU if there is one), "cpu", "cuda", …
     threads : on a CPU; default: torch's number, or 1 for a network under a million weights, which gains little from a
         second one and loses much where that is busy. Another number rounds differently.
-    precision : "float32", "bfloat16" (autocast; losses stay float32), or "auto": bfloat16 on a GPU alone. On a CPU
-        without AVX-512, bfloat16 is several times slower.
+    precision : "float32" (a GPU may round the inputs of convolutions to TF32, torch's default), "bfloat16" (autocast;
+        losses stay float32), or "auto": bfloat16 on a GPU alone. On a CPU without AVX-512, bfloat16 is several times
+        slower.
     augment : True = shift and flip every training image at random, "flip" = flip alone, False = neither
     rescore_every : excluded samples get a fresh loss at the end of every so-many-th epoch
     loss : what is minimised, and what samples are ranked by, see `losses`
