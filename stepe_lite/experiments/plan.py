@@ -153,10 +153,6 @@ RECIPES |= {
 }  # fmt: skip
 
 # methods: groups, each made for every data set and seed before the next begins.
-_CONTROLS = (
-    "loss truncation, warm-up", "standard, early-stopped", "standard, averaged weights", "Step-E, moving average",
-    "random exclusion",
-)
 _CPU = tuple(name for name in METHODS if name != "standard, averaged weights")
 PRESETS = {
     "smoke": {"datasets": ("cifar10n-worse",), "recipes": ("smoke",), "methods": (tuple(METHODS),), "seeds": (0,)},
@@ -171,11 +167,14 @@ PRESETS = {
     },
     "paper": {
         "datasets": ("cifar100n", "cifar10n-aggre"), "recipes": ("resnet18-30-crop",), "seeds": (0, 1, 2),
-        "methods": (PAPERS, _CONTROLS),
+        "methods": (
+            PAPERS,
+            ("loss truncation, warm-up", "standard, early-stopped", "standard, averaged weights",
+             "Step-E, moving average", "random exclusion"),
+        ),
     },
     "paper-long": {
-        "datasets": ("cifar100n", "cifar10n-aggre"), "recipes": ("resnet18-100-crop",), "seeds": (0, 1, 2),
-        "methods": (PAPERS, _CONTROLS),
+        "datasets": ("cifar100n",), "recipes": ("resnet18-100-crop",), "methods": (PAPERS,), "seeds": (0, 1, 2),
     },
     "cifar-stem": {
         "datasets": ("cifar100n", "cifar10n-aggre", "cifar10n-worse"),

@@ -243,7 +243,7 @@ def save(out, preset, folder, root=None):
     """Keep what is small: PRESET.csv (`collect`), PRESET.json (provenance), the record of every run in
     PRESET-runs.tar.xz (`logs`; unpacked, it is a folder that the grid can go on in), and some losses of each data set.
 
-    The losses, kept where the preset compares Step-E, are those of standard training with seed 0: a .npz with `losses`
+    The losses, kept where the run's History is in `out`, are those of standard training with seed 0: a .npz with `losses`
     float16 (epochs, SAMPLES), `labels` and `clean_labels` int16 (SAMPLES,), `index` int32 (SAMPLES,) in the recipe's
     training set. `out`: the grid's folder; `root` as for `load`. Raises ValueError, before anything is written, if
     no finished run of the preset is in `out`.
@@ -274,7 +274,7 @@ def save(out, preset, folder, root=None):
         partial.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     for run in wanted:
         path = grid_run(run).path(out, ".npz")
-        if run[2:] == ("standard", 0) and "Step-E" in {run[2] for run in wanted} and path.exists():
+        if run[2:] == ("standard", 0) and path.exists():
             _save_losses(
                 folder / f"{preset}_{run[0]}_{run[1]}.npz", grid_run(run, root).arrange()["data"], History.load(path)
             )
