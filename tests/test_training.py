@@ -169,7 +169,7 @@ def test_rescore_every_2_scores_the_excluded_every_other_epoch(data):
 
 
 def test_excluded_samples_are_scored_by_the_network_that_the_epoch_left(data):
-    history = train(data, model="small_cnn")
+    history = train(data, model="small_cnn", device="cpu")
     out = history.excluded[-1]
     history.model.eval()
     with torch.no_grad():
@@ -278,7 +278,8 @@ def initial_weights(data):
 
 @pytest.mark.parametrize("lr_schedule", ["cosine", "constant"])
 def test_a_run_is_plain_sgd_with_momentum_weight_decay_and_that_learning_rate(data, lr_schedule):
-    history = train(data, Everything(), epochs=2, lr=0.1, weight_decay=0.01, lr_schedule=lr_schedule)
+    settings = {"epochs": 2, "lr": 0.1, "weight_decay": 0.01, "lr_schedule": lr_schedule, "device": "cpu"}
+    history = train(data, Everything(), **settings)
     net = models.build("mlp", data)
     net.load_state_dict(initial_weights(data))
     images = Images(data.images, torch.device("cpu"))
@@ -345,7 +346,7 @@ def test_a_function_that_returns_a_network_is_as_good_as_a_name(data):
 def test_an_nn_module_is_trained_in_place(data):
     net = models.mlp(hidden=16)
     before = net[1].weight.detach().clone()
-    assert train(data, model=net).model is net
+    assert train(data, model=net, device="cpu").model is net
     assert not torch.equal(net[1].weight, before)
 
 
@@ -893,8 +894,8 @@ def test_averaged_weights_are_the_mean_of_the_weights_at_the_ends_of_epochs(data
     real = Learner.end_epoch
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Learner, "end_epoch", follow)
-        averaged = train(data, Everything(), epochs=6, average=0.5)
-    plain = train(data, Everything(), epochs=6)
+        averaged = train(data, Everything(), epochs=6, average=0.5, device="cpu")
+    plain = train(data, Everything(), epochs=6, device="cpu")
     mean = nn.utils.parameters_to_vector(averaged.model.parameters())
     assert len(ends) == 3 and torch.allclose(mean, torch.stack(ends).mean(0), atol=1e-6)
     assert averaged.log.test_accuracy[:5].equals(plain.log.test_accuracy[:5])
@@ -945,9 +946,10 @@ def test_a_setting_that_is_none_is_refused(data, settings, message):
 def test_bfloat16_on_a_cpu_is_asked_for_and_written_down(data):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is slow, where it is
-        history = train(data, epochs=2, precision="bfloat16")
-    assert history.config["precision"] == "bfloat16" and train(data, epochs=1).config["precision"] == "float32"
-    assert not torch.equal(history.losses, train(data, epochs=2).losses)
+        history = train(data, epochs=2, precision="bfloat16", device="cpu")
+    plain = train(data, epochs=2, device="cpu")
+    assert history.config["precision"] == "bfloat16" and plain.config["precision"] == "float32"
+    assert not torch.equal(history.losses, plain.losses)
 
 
 # --- History on disk ---

@@ -243,9 +243,9 @@ def save(out, preset, folder, root=None):
     """Keep what is small: PRESET.csv (`collect`), PRESET.json (provenance), the record of every run in
     PRESET-runs.tar.xz (`logs`; unpacked, it is a folder that the grid can go on in), and some losses of each data set.
 
-    The losses, kept where the run's History is in `out`, are those of standard training with seed 0: a .npz with `losses`
-    float16 (epochs, SAMPLES), `labels` and `clean_labels` int16 (SAMPLES,), `index` int32 (SAMPLES,) in the recipe's
-    training set. `out`: the grid's folder; `root` as for `load`. Raises ValueError, before anything is written, if
+    The losses, kept where the History of that run is in `out`, are those of standard training with seed 0: a .npz with
+    `losses` float16 (epochs, SAMPLES), `labels` and `clean_labels` int16 (SAMPLES,), `index` int32 (SAMPLES,) in the
+    recipe's training set. `out`: the grid's folder; `root` as for `load`. Raises ValueError, before anything is written, if
     no finished run of the preset is in `out`.
     """
     wanted = runs_of(preset)
