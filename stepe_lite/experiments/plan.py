@@ -125,7 +125,8 @@ def methods(data, schedule, seed=0, names=MAIN, settings=None):
     return found
 
 
-# Settings of `fit`, and: subset = so many samples of the training set, the same for every seed; warmup, ramp in epochs.
+# Settings of `fit`, and: subset = so many samples of the training set, the same for every seed, or with subset_by_seed
+# others for each, so that an interval covers them, too; warmup, ramp in epochs.
 RECIPES = {
     "smoke": {
         "model": "small_cnn", "subset": 1_000, "epochs": 5, "warmup": 1, "ramp": 2,
@@ -152,6 +153,12 @@ RECIPES |= {
     for epochs, name, augment in ((24, "flip", "flip"), (30, "crop", True), (100, "crop", True))
 }  # fmt: skip
 
+# The network and the images of `cpu`, and less or more time before the first exclusion.
+RECIPES |= {
+    f"small_cnn-warmup-{warmup}": RECIPES["small_cnn"] | {"warmup": warmup, "subset_by_seed": True}
+    for warmup in (1, 2, 4)
+}
+
 # methods: groups, each made for every data set and seed before the next begins.
 _CPU = tuple(name for name in METHODS if name != "standard, averaged weights")
 PRESETS = {
@@ -159,6 +166,11 @@ PRESETS = {
     "cpu": {
         "datasets": ("cifar10n-worse", "cifar100n", "cifar10n-aggre"),
         "recipes": ("small_cnn",), "methods": (_CPU,), "seeds": (0, 1, 2),
+    },
+    "cifar-ramp": {
+        "datasets": ("cifar10n-worse", "cifar100n"), "seeds": (0, 1, 2),
+        "recipes": tuple(name for name in RECIPES if name.startswith("small_cnn-warmup")),
+        "methods": (("loss truncation, warm-up", "Step-E, half the ramp", "Step-E"),),
     },
     "calibrate": {
         "datasets": ("cifar100n", "cifar10n-aggre"),

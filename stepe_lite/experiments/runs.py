@@ -82,15 +82,15 @@ def grid_run(run, root=None):
 def _arrange(run, root):
     dataset, recipe, method, seed = run
     settings = dict(RECIPES[recipe]) | {"seed": seed, "threads": 1}
-    data = _data(dataset, settings.pop("subset"), root)
+    data = _data(dataset, settings.pop("subset"), seed if settings.pop("subset_by_seed", False) else 0, root)
     schedule = schedules.linear(settings.pop("warmup"), settings.pop("ramp"), final=data.noise_rate)
     return methods(data, schedule, seed, [method], settings)[method]
 
 
 @functools.lru_cache(maxsize=2)
-def _data(dataset, subset, root):
+def _data(dataset, subset, seed, root):
     data = datasets.load(dataset, root)
-    return data if subset is None else data.subset(subset, seed=0)
+    return data if subset is None else data.subset(subset, seed=seed)
 
 
 def make(runs, out=None, *, jobs=1, executor=None, progress=True):

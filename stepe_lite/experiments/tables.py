@@ -245,8 +245,8 @@ def save(out, preset, folder, root=None):
 
     The losses, kept where the History of that run is in `out`, are those of standard training with seed 0: a .npz with
     `losses` float16 (epochs, SAMPLES), `labels` and `clean_labels` int16 (SAMPLES,), `index` int32 (SAMPLES,) in the
-    recipe's training set. `out`: the grid's folder; `root` as for `load`. Raises ValueError, before anything is written, if
-    no finished run of the preset is in `out`.
+    recipe's training set. `out`: the grid's folder; `root` as for `load`. Raises ValueError, before anything is
+    written, if no finished run of the preset is in `out`.
     """
     wanted = runs_of(preset)
     if not out.is_dir() or not any(grid_run(run).path(out).exists() for run in wanted):
