@@ -25,8 +25,8 @@ from stepe_lite.experiments import runs as grid
 TINY = {"model": "mlp", "subset": 300, "epochs": 6, "warmup": 1, "ramp": 2, "batch_size": 64, "lr": 0.05}
 
 
-def noisy_digits(dataset, subset, root):
-    return load("digits").subset(subset, seed=0).with_noise(noise.symmetric(0.4), seed=0)
+def noisy_digits(dataset, subset, seed, root):
+    return load("digits").subset(subset, seed=seed).with_noise(noise.symmetric(0.4), seed=0)
 
 
 RUNS = [("digits", "tiny", method, seed) for seed in (0, 1) for method in plan.METHODS]
@@ -108,6 +108,21 @@ def test_every_preset_is_a_grid_of_known_parts():
         assert {recipe for _, recipe, _, _ in runs} <= set(plan.RECIPES)
     with pytest.raises(ValueError, match=r"preset is 'spu'.*Did you mean 'cpu'"):
         plan.runs_of("spu")
+
+
+def test_the_seeds_share_a_subset_unless_the_recipe_says_otherwise(monkeypatch):
+    monkeypatch.setitem(plan.RECIPES, "shared", TINY)
+    monkeypatch.setitem(plan.RECIPES, "apart", TINY | {"subset_by_seed": True})
+    images = {
+        (recipe, seed): grid.grid_run(("digits", recipe, "standard", seed)).arrange()["data"].images
+        for recipe in ("shared", "apart")
+        for seed in (0, 1)
+    }
+    assert torch.equal(images["shared", 0], images["shared", 1]) and torch.equal(
+        images["shared", 0], images["apart", 0]
+    )
+    assert torch.equal(images["apart", 1], load("digits").subset(300, seed=1).images)
+    assert not torch.equal(images["apart", 0], images["apart", 1])
 
 
 def test_a_run_that_is_finished_is_not_made_again(finished):
@@ -485,7 +500,7 @@ def test_the_presets_with_resnet18_run_at_tiny_size(monkeypatch, cifar_folder, t
     monkeypatch.setitem(plan.RECIPES, recipe, small)
     whole = load("cifar100n", cifar_folder)
     few = dataclasses.replace(whole, test_images=whole.test_images[:50], test_labels=whole.test_labels[:50])
-    monkeypatch.setattr(grid, "_data", lambda dataset, subset, root: few.subset(subset, seed=0))
+    monkeypatch.setattr(grid, "_data", lambda dataset, subset, seed, root: few.subset(subset, seed=seed))
     made = [run for run in plan.runs_of(preset) if run[:2] == ("cifar100n", recipe) and run[3] == 0]
     assert {method for _, _, method, _ in made} >= set(methods)
     assert failed_of([run for run in made if run[2] in methods], tmp_path) == []
