@@ -175,7 +175,7 @@ def mark(files, out, timeout, jobs):
 )
 @click.option("--device", default="auto", show_default=True)
 @click.option("--threads", type=int, help="Threads on a CPU, see learner.Settings.")
-@click.option("--precision", default="auto", show_default=True, help="auto, float32 or bfloat16.")
+@click.option("--precision", default="float32", show_default=True, help="float32 or bfloat16.")
 @click.option("--out", help="Folder for histories, checkpoints and table.csv; the same command goes on from them.")
 def train(data, root, subset, kind, rate, rules, schedule, warmup, ramp, final, seeds, out, augment, **settings):
     """Train one method, or several, on one data set over several seeds and print the table."""

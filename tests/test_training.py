@@ -926,7 +926,7 @@ def test_averaged_weights_measure_batchnorm_anew_and_go_on_from_a_checkpoint(dat
     [
         ({"augment": "False"}, "augment is 'False', but must be one of False, 'flip', True"),
         ({"augment": 1}, "augment is 1"),
-        ({"precision": "half"}, "precision is 'half', but must be one of 'auto', 'float32', 'bfloat16'"),
+        ({"precision": "half"}, "precision is 'half', but must be one of 'float32', 'bfloat16'"),
         ({"average": 1.0}, "average is 1.0, but must be a number from 0 up to"),
         ({"threads": 0}, "threads is 0"),
         ({"device": "meta"}, "device is 'meta', which cannot be used here"),

@@ -148,7 +148,7 @@ RECIPES |= {
     f"resnet18-{epochs}-{name}": {
         "model": "resnet18-imagenet", "subset": None, "epochs": epochs, "warmup": epochs // 5,
         "ramp": 3 * epochs // 10, "batch_size": 256, "lr": 0.05, "weight_decay": 5e-4, "augment": augment,
-        "precision": "float32",  # on a GPU too, so that a machine changes no more than the rounding
+        "precision": "float32",  # as on a CPU, so that a GPU changes no more than the rounding
     }
     for epochs, name, augment in ((24, "flip", "flip"), (30, "crop", True), (100, "crop", True))
 }  # fmt: skip
