@@ -43,9 +43,9 @@ class Settings:
     device : "auto" (a CUDA GPU if there is one), "cpu", "cuda", …
     threads : on a CPU; default: torch's number, or 1 for a network under a million weights, which gains little from a
         second one and loses much where that is busy. Another number rounds differently.
-    precision : "float32" (a GPU may round the inputs of convolutions to TF32, torch's default), or "bfloat16" (autocast;
-        losses stay float32). It pays where the arithmetic takes the time: on a CPU without AVX-512 it is several times
-        slower, and with "resnet18-imagenet" on 32×32 images an H100 took 1.2 times as long.
+    precision : "float32" (a GPU may round the inputs of convolutions to TF32, torch's default) or "bfloat16" (autocast;
+        losses stay float32), which pays where the arithmetic takes the time: on a CPU without AVX-512 it is several
+        times slower, and with "resnet18-imagenet" on 32×32 images an H100 took 1.2 times as long.
     augment : True = shift and flip every training image at random, "flip" = flip alone, False = neither
     rescore_every : excluded samples get a fresh loss at the end of every so-many-th epoch
     loss : what is minimised, and what samples are ranked by, see `losses`
