@@ -196,11 +196,11 @@ def table(runs, dataset, recipe, methods=METHODS):
     """The `methods` on one data set under one recipe: a DataFrame of text, "not run yet" where there is no run.
 
     Means ± standard deviations over the seeds, in %. The accuracy is that of the last epoch; for early stopping, that
-    of the epoch that was best on noisy validation labels. The column "paper" holds what the paper reports (`PAPER`).
+    of the epoch that was best on noisy validation labels. The column "paper" holds what the paper reports (`PAPER`);
+    "backward" and "forward only", the samples trained on and re-scored in the whole run, are the cost on any machine.
     """
     here = runs[(runs.dataset == dataset) & (runs.recipe == recipe)]
     here = here.assign(accuracy=here.accuracy_early_stopped.fillna(here.accuracy_last))
-    standard = here[here.method == "standard"].seconds_per_epoch.mean()
     rows = {}
     for method in methods:
         of_method = here[here.method == method]
@@ -220,7 +220,6 @@ def table(runs, dataset, recipe, methods=METHODS):
             "average precision": percent(of_method.average_precision),
             "backward": f"{of_method.backward_samples.mean():,.0f}",
             "forward only": f"{of_method.forward_samples.mean():,.0f}",
-            "time an epoch": f"{of_method.seconds_per_epoch.mean() / standard:.2f}",
         }
     return pd.DataFrame(rows).T.fillna("").rename_axis("method")
 
