@@ -234,7 +234,7 @@ def _noise_model(kind, rate):
 
 
 @main.command()
-@click.option("--preset", help="Which grid: smoke, cpu, calibrate, paper, paper-long or cifar-stem.")
+@click.option("--preset", help="smoke, cpu, calibrate, paper, paper-long, cifar-stem or cifar-ramp.")
 @click.option("--out", help="Folder of the grid; what is finished there is not run again. Default: runs/PRESET.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Processes; more may join from another shell.")
 @click.option("--dask", metavar="ADDRESS", help="Have the workers of this Dask scheduler make the runs.")
@@ -250,8 +250,9 @@ def _noise_model(kind, rate):
 def table(preset, out, jobs, dask, root, show, save):
     """The paper's comparison on human label noise: run or continue a grid of experiments, and print its table.
 
-    On two cores smoke takes minutes, cpu some hours, paper (ResNet-18 on all images) a weekend; paper-long and
-    cifar-stem want a GPU. calibrate compares recipes by standard training and the clean-label oracle alone.
+    On two cores smoke takes minutes, cpu and cifar-ramp (warm-up by length of the ramp) some hours, paper (ResNet-18
+    on all images) a weekend; paper-long and cifar-stem want a GPU. calibrate compares recipes by standard training and
+    the clean-label oracle alone.
     """
     from . import course, experiments
     from .utils import BadInput, check_choice, expand

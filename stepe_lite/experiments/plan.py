@@ -167,11 +167,6 @@ PRESETS = {
         "datasets": ("cifar10n-worse", "cifar100n", "cifar10n-aggre"),
         "recipes": ("small_cnn",), "methods": (_CPU,), "seeds": (0, 1, 2),
     },
-    "cifar-ramp": {
-        "datasets": ("cifar10n-worse", "cifar100n"), "seeds": (0, 1, 2),
-        "recipes": tuple(name for name in RECIPES if name.startswith("small_cnn-warmup")),
-        "methods": (("loss truncation, warm-up", "Step-E, half the ramp", "Step-E"),),
-    },
     "calibrate": {
         "datasets": ("cifar100n", "cifar10n-aggre"),
         "recipes": ("resnet18-24-flip", "resnet18-30-crop"),
@@ -191,6 +186,11 @@ PRESETS = {
     "cifar-stem": {
         "datasets": ("cifar100n", "cifar10n-aggre", "cifar10n-worse"),
         "recipes": ("resnet18-cifar",), "methods": (tuple(METHODS),), "seeds": (0, 1, 2),
+    },
+    "cifar-ramp": {
+        "datasets": ("cifar10n-worse", "cifar100n"), "seeds": (0, 1, 2),
+        "recipes": tuple(name for name in RECIPES if name.startswith("small_cnn-warmup")),
+        "methods": (("loss truncation, warm-up", "Step-E, half the ramp", "Step-E"),),
     },
 }  # fmt: skip
 
