@@ -258,7 +258,9 @@ def ramp_gains(found):
             ax.hlines(rows, low, high, color=colour, linewidth=1.4)
             ax.plot(mean, rows, marker, color=colour, markersize=4.5, label=f"ramp of {ramp} epochs")
         ax.axvline(0, color="black", linewidth=1)
-        ax.set(title=f"warm-up of {warmup} epochs", yticks=range(len(kinds)), yticklabels=kinds)
+        ax.set(
+            title=f"warm-up of {warmup} epoch{'s' if warmup != 1 else ''}", yticks=range(len(kinds)), yticklabels=kinds
+        )
         ax.set(ylim=(len(kinds) - 0.5, -0.5))
         for row in range(0, len(kinds), 2):  # the eye has to follow a row through all panels
             ax.axhspan(row - 0.5, row + 0.5, color="0.95", zorder=0)
