@@ -47,30 +47,59 @@ def test_the_readme_s_figures_of_calibrate_are_the_recorded_ones():
     assert set(re.findall(r"[\d.]+ %", said)) == figures
 
 
+RECORDED = {  # column of a table in the README -> preset, data set, seeds
+    "CIFAR-100N, 30 epochs": ("paper", "cifar100n", 3),
+    "CIFAR-100N, 100 epochs": ("paper-long", "cifar100n", 2),
+    "CIFAR-10N aggre, 30 epochs": ("paper", "cifar10n-aggre", 2),
+    "CIFAR-10N worse": ("cpu", "cifar10n-worse", 3),
+    "CIFAR-100N": ("cpu", "cifar100n", 3),
+    "CIFAR-10N aggre": ("cpu", "cifar10n-aggre", 3),
+}
+
+
+def recorded(column):
+    preset, which, seeds = RECORDED[column]
+    runs = experiments.collect(ROOT / "notebooks" / "results" / f"{preset}.csv")
+    return runs[runs.dataset == which], seeds
+
+
 def test_the_readme_s_accuracies_are_the_recorded_ones():
-    columns = {
-        "CIFAR-100N, 30 epochs": ("paper", "cifar100n"),
-        "CIFAR-100N, 100 epochs": ("paper-long", "cifar100n"),
-        "CIFAR-10N aggre, 30 epochs": ("paper", "cifar10n-aggre"),
-        "CIFAR-10N worse": ("cpu", "cifar10n-worse"),
-        "CIFAR-100N": ("cpu", "cifar100n"),
-        "CIFAR-10N aggre": ("cpu", "cifar10n-aggre"),
-    }
-    seen, which = set(), None
+    seen, column = [], None
     for method, *cells in rows(README.split("## Real human labels")[1].split("\n## ")[0]):
         if method == "accuracy (%)":
             heads = cells
             continue
         for head, cell in zip(heads, cells, strict=True):
             if head == "the paper":  # stands to the right of ours
-                assert cell == experiments.PAPER[which].get(method, "")
+                assert cell == experiments.PAPER[RECORDED[column][1]].get(method, "")
                 continue
-            preset, which = columns[head]
-            runs = experiments.collect(ROOT / "notebooks" / "results" / f"{preset}.csv")
-            runs = runs[(runs.dataset == which) & (runs.method == method)]
-            assert cell == experiments.percent(runs.accuracy_last), (head, method)
-            seen.add(head)
-    assert seen == set(columns)
+            column, (runs, seeds) = head, recorded(head)
+            chosen = runs[runs.method == method]
+            assert len(chosen) == seeds and experiments.percent(chosen.accuracy_last) == cell, (head, method)
+            seen.append(head)
+    assert set(seen) == set(RECORDED) and len(seen) == 7 * len(RECORDED)
+
+
+def test_the_readme_s_gains_are_the_recorded_ones():
+    def said(runs, method="Step-E", against="standard", sign=1):
+        ends = [100 * sign * each for each in experiments.paired_difference(runs, method, against)]
+        mean, low, high = ends[0], *sorted(ends[1:])
+        return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+
+    words = " ".join(README.split()).replace(" points", "")
+    ramp_runs = experiments.collect(ROOT / "notebooks" / "results" / "cifar-ramp.csv")
+    after = {warmup: ramp_runs[ramp_runs.recipe == f"small_cnn-warmup-{warmup}"] for warmup in (1, 2)}
+    for figure in (
+        *(said(recorded(column)[0]) for column in list(RECORDED)[:3]),
+        *(said(runs, against="loss truncation, warm-up") for runs in after.values()),
+        said(recorded("CIFAR-100N")[0], against="loss truncation, warm-up", sign=-1),
+    ):
+        assert figure in words
+    rivals = [
+        experiments.paired_difference(recorded("CIFAR-100N, 30 epochs")[0], "Step-E", rival)[0]
+        for rival in ("loss truncation", "self-paced", "one-shot")
+    ]
+    assert "by more than 2 over each rival" in words and min(rivals) > 0.02
 
 
 def test_the_readme_s_figures_of_bench_are_the_recorded_ones():
