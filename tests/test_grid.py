@@ -397,15 +397,6 @@ def test_a_saved_table_is_shown_and_cannot_be_saved_from(finished, monkeypatch, 
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_recipe_that_names_a_setting_which_was_the_default_takes_the_older_runs(finished, monkeypatch):
-    monkeypatch.setitem(plan.RECIPES, "tiny", TINY | {"precision": "float32"})
-    assert failed_of(RUNS[:1], finished) == []
-    for setting, said in ({"precision": "bfloat16"}, "float32"), ({"subset_by_seed": True}, "None"):
-        monkeypatch.setitem(plan.RECIPES, "tiny", TINY | setting)
-        with pytest.raises(ValueError, match=f"which was made with {next(iter(setting))} '?{said}'?, not"):
-            failed_of(RUNS[:1], finished)
-
-
 def test_runs_of_another_recipe_are_not_taken_for_these(finished, monkeypatch):
     monkeypatch.setitem(plan.RECIPES, "tiny", TINY | {"lr": 0.01})
     with pytest.raises(ValueError, match=r"out holds .*, which was made with lr 0.05, not 0.01: take another folder"):

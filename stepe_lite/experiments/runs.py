@@ -187,9 +187,7 @@ def _check_recipe(run, out):
     if "recipe" not in run.about or not run.path(out).exists():
         return
     record, recipe = read_record(run.path(out)), run.about["recipe"]
-    recorded = record.get("recipe")  # older records have none, or not what was a default of `fit` then
-    other = {name: record["config"].get(name, None if recorded else value) for name, value in recipe.items()}
-    made = other | (recorded or {})
+    made = record.get("recipe") or {name: record["config"].get(name, value) for name, value in recipe.items()}
     names = [name for name in {**made, **recipe} if made.get(name) != recipe.get(name)]
     if names:
         different = "; ".join(f"{name} {made.get(name)!r}, not {recipe.get(name)!r}" for name in names)
